@@ -1,0 +1,2 @@
+//! idtokenctl.
+fn main() {}

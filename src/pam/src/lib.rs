@@ -1,0 +1,1 @@
+//! PAM in, session calls out.

@@ -1,0 +1,1 @@
+//! A PAM application for ring 2.

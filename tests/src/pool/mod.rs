@@ -1,0 +1,1 @@
+//! A real pool for ring 3.
