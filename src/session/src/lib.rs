@@ -1,1 +1,32 @@
-//! The life of a session's token.
+//! The life of a session's token, without PAM.
+//!
+//! [`open::open`] gives a session its token and [`close::close`] takes it
+//! away; both are called by the PAM module. Everything the two need is here:
+//! the [`config`]uration, the [`policy`] that says who is served, the
+//! [`issuer`] that signs, the [`home`] store that holds the token, and the
+//! [`record`] by which a token is found again whatever became of the process
+//! that asked for it.
+//!
+//! Two rules hold everywhere in this crate. Root never touches a path inside a
+//! home: every such step runs on the thread that [`acting`] makes. And no key
+//! and no token is ever part of an error, a log line or a record.
+
+pub mod acting;
+pub mod close;
+pub mod config;
+pub mod deadline;
+pub mod error;
+pub mod holder;
+pub mod home;
+pub mod host;
+pub mod issuer;
+pub mod log;
+pub mod name;
+pub mod open;
+pub mod policy;
+pub mod record;
+pub mod state;
+pub mod sys;
+pub mod user;
+
+pub use error::{Error, Result};

@@ -1,0 +1,224 @@
+//! The arguments of a PAM line: `config=PATH`, `debug`, and `key=value` for any
+//! key of the configuration.
+
+use std::path::PathBuf;
+
+use super::keys::{Given, KEYS, Kind, OnFailure};
+
+/// What the PAM line says.
+#[derive(Debug, Clone, Default)]
+pub struct Arguments {
+    /// Another configuration file than the default one.
+    pub config: Option<PathBuf>,
+    /// Whether lines for finding a fault are logged.
+    pub debug: bool,
+    /// Arguments that mean nothing; they are logged and ignored.
+    pub unknown: Vec<String>,
+    pub(super) given: Given,
+    /// The first argument that has a meaning but no usable value.
+    pub(super) wrong: Option<String>,
+}
+
+impl Arguments {
+    /// Reads the arguments; never fails, so that a typing error in `pam.d`
+    /// locks nobody out. A wrong value is an error of the configuration later.
+    pub fn parse<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut parsed = Self::default();
+        for argument in arguments {
+            parsed.take(argument.as_ref());
+        }
+        parsed
+    }
+
+    /// What the line itself says about a failure, whatever the file says.
+    pub fn on_failure(&self) -> Option<OnFailure> {
+        self.given.on_failure
+    }
+
+    fn take(&mut self, argument: &str) {
+        if argument == "debug" {
+            self.debug = true;
+            return;
+        }
+        let Some((key, value)) = argument.split_once('=') else {
+            self.unknown.push(argument.to_owned());
+            return;
+        };
+        if key == "config" {
+            self.take_config(value);
+        } else if let Some((key, kind)) = KEYS.iter().find(|(name, _)| *name == key) {
+            // One by one, so that a wrong value spoils only itself; the last one counts.
+            match kind.parse(key, value) {
+                Ok(given) => self.given.take_from(given),
+                Err(why) => self.complain(format!(
+                    "the argument {argument} can not be used: {why}; correct the line in /etc/pam.d"
+                )),
+            }
+        } else {
+            self.unknown.push(argument.to_owned());
+        }
+    }
+
+    fn take_config(&mut self, value: &str) {
+        if value.starts_with('/') {
+            self.config = Some(PathBuf::from(value));
+        } else {
+            self.complain(format!(
+                "the argument config={value} can not be used: write a path that starts with / in /etc/pam.d"
+            ));
+        }
+    }
+
+    fn complain(&mut self, text: String) {
+        self.wrong.get_or_insert(text);
+    }
+}
+
+impl Kind {
+    fn parse(self, key: &str, value: &str) -> Result<Given, String> {
+        let value = self
+            .read(value)
+            .ok_or_else(|| format!("{value:?} is not {}", self.in_words()))?;
+        let mut one = toml::Table::new();
+        one.insert(key.to_owned(), value);
+        one.try_into::<Given>()
+            .map_err(|error| error.message().to_owned())
+    }
+
+    fn read(self, value: &str) -> Option<toml::Value> {
+        match self {
+            Self::Text => Some(toml::Value::String(value.to_owned())),
+            Self::Number => value.parse().ok().map(toml::Value::Integer),
+            Self::Flag => value.parse().ok().map(toml::Value::Boolean),
+            Self::List => Some(toml::Value::Array(
+                value
+                    .split(',')
+                    .filter(|part| !part.is_empty())
+                    .map(|part| toml::Value::String(part.to_owned()))
+                    .collect(),
+            )),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Number => "a number",
+            Self::Flag => "true or false",
+            Self::List => "a list with commas",
+        }
+    }
+}
+
+impl Given {
+    /// Takes over what `other` sets.
+    fn take_from(&mut self, other: Self) {
+        macro_rules! take {
+            ($($key:ident),*) => { $( if other.$key.is_some() { self.$key = other.$key; } )* };
+        }
+        take!(
+            services,
+            min_uid,
+            allow_groups,
+            deny_groups,
+            allow_users,
+            deny_users,
+            issuer,
+            kid,
+            lifetime,
+            lifetime_unrenewed,
+            scope,
+            trust_domain,
+            uid_domain,
+            store,
+            on_close,
+            on_failure,
+            timeout,
+            password_directory,
+            pool_signing_key_file,
+            pool_signing_key_is_password,
+            state_dir,
+            run_dir,
+            contact
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_arguments_are_taken_and_unknown_ones_kept_apart() {
+        let args = Arguments::parse(["debug", "config=/x.toml", "min_uid=500", "bogus", "x=y"]);
+        assert!(args.debug);
+        assert_eq!(args.config, Some(PathBuf::from("/x.toml")));
+        assert_eq!(args.given.min_uid, Some(500));
+        assert_eq!(args.unknown, ["bogus", "x=y"]);
+        assert_eq!(args.wrong, None);
+    }
+
+    #[test]
+    fn a_list_is_written_with_commas() {
+        let args = Arguments::parse(["services=sshd,login", "kid=new,POOL", "deny_users="]);
+        assert_eq!(args.given.services.unwrap(), ["sshd", "login"]);
+        assert_eq!(args.given.kid.unwrap().0.len(), 2);
+        assert_eq!(args.given.deny_users, Some(vec![]));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_and_spoils_only_itself() {
+        let args = Arguments::parse(["min_uid=many", "on_failure=deny", "lifetime=never"]);
+        assert!(args.wrong.as_deref().unwrap().contains("min_uid=many"));
+        assert_eq!(args.on_failure(), Some(OnFailure::Deny));
+        let args = Arguments::parse(["lifetime=never", "on_failure=deny"]);
+        assert!(
+            args.wrong.as_deref().unwrap().contains("lifetime"),
+            "{args:?}"
+        );
+        assert_eq!(args.on_failure(), Some(OnFailure::Deny));
+        assert!(Arguments::parse(["config=x.toml"]).wrong.is_some());
+    }
+
+    #[test]
+    fn every_key_can_be_an_argument() {
+        for (key, kind) in KEYS {
+            let args = Arguments::parse([format!("{key}=1")]);
+            assert!(args.unknown.is_empty(), "{key} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_key_an_argument_sets_reaches_the_configuration() {
+        let values = [
+            ("issuer", "key"),
+            ("store", "home"),
+            ("on_close", "delete"),
+            ("on_failure", "deny"),
+            ("password_directory", "/p"),
+            ("pool_signing_key_file", "/p/POOL"),
+            ("pool_signing_key_is_password", "true"),
+            ("state_dir", "/s"),
+            ("run_dir", "/r"),
+            ("trust_domain", "lab.test"),
+            ("uid_domain", "lab.test"),
+            ("lifetime", "60s"),
+            ("lifetime_unrenewed", "60s"),
+            ("timeout", "1s"),
+            ("min_uid", "1"),
+        ];
+        for (key, _) in KEYS {
+            let value = values
+                .iter()
+                .find(|(k, _)| k == key)
+                .map_or("READ", |(_, v)| v);
+            let args = Arguments::parse([format!("{key}={value}")]);
+            assert_eq!(args.wrong, None);
+            let shown = format!("{:?}", args.given);
+            assert!(
+                shown.contains(&format!("{key}: Some(")),
+                "{key} is lost: {shown}"
+            );
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The configuration: the file, the arguments over it, defaults under both.
+
+mod arguments;
+mod file;
+mod keys;
+mod show;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idtoken::{KeyForm, Kid, Lifetime, Scope, TrustDomain, UidDomain};
+
+pub use arguments::Arguments;
+pub use keys::{IssuerChoice, KEYS, Kind, OnClose, OnFailure, Store, TIMEOUT_MAX, TIMEOUT_MIN};
+pub use show::Setting;
+
+use crate::error::{Error, Result};
+use keys::{AbsolutePath, Contact, Given, Kids, Timeout};
+
+/// The configuration file when the PAM line names none.
+pub const DEFAULT_FILE: &str = "/etc/security/pam_idtoken.toml";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The configuration file.
+    File,
+    /// An argument of the PAM line, or an option of idtokenctl.
+    Argument,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Argument => "argument",
+        })
+    }
+}
+
+/// Everything an administrator decides, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was looked for in, and whether it was there.
+    pub file: PathBuf,
+    /// Whether that file exists.
+    pub file_exists: bool,
+    /// PAM services that are served.
+    pub services: Vec<String>,
+    /// The lowest uid that is served.
+    pub min_uid: u32,
+    /// If this or `allow_users` is not empty, nobody else is served.
+    pub allow_groups: Vec<String>,
+    /// Members are not served, whatever else holds.
+    pub deny_groups: Vec<String>,
+    /// If this or `allow_groups` is not empty, nobody else is served.
+    pub allow_users: Vec<String>,
+    /// These are not served, whatever else holds.
+    pub deny_users: Vec<String>,
+    /// Who signs.
+    pub issuer: IssuerChoice,
+    /// The keys to sign with, one token each, in this order.
+    pub kids: Vec<Kid>,
+    /// How long a token lives that is renewed.
+    pub lifetime: Lifetime,
+    /// How long a token lives that nobody will renew.
+    pub lifetime_unrenewed: Lifetime,
+    /// What a token may be used for; none is everything its user may do.
+    pub scope: Option<Scope>,
+    /// `iss`.
+    pub trust_domain: Option<TrustDomain>,
+    /// The domain in `sub`.
+    pub uid_domain: Option<UidDomain>,
+    /// Where the token goes.
+    pub store: Store,
+    /// What becomes of it when the session closes.
+    pub on_close: OnClose,
+    /// What a failure means for the login.
+    pub on_failure: OnFailure,
+    /// The bound on everything that may wait.
+    pub timeout: Duration,
+    /// `SEC_PASSWORD_DIRECTORY`: where the signing keys other than POOL are.
+    pub password_directory: PathBuf,
+    /// `SEC_TOKEN_POOL_SIGNING_KEY_FILE`: the signing key POOL.
+    pub pool_signing_key_file: PathBuf,
+    /// `SEC_TOKEN_POOL_SIGNING_KEY_IS_PASSWORD`.
+    pub pool_signing_key_form: KeyForm,
+    /// Where the records of sessions are.
+    pub state_dir: PathBuf,
+    /// What does not outlive a boot.
+    pub run_dir: PathBuf,
+    /// Whom a user is told to ask.
+    pub contact: String,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Config {
+    /// Reads the file and lays the arguments over it.
+    ///
+    /// `euid` is the effective uid of this process. A missing default file
+    /// means defaults; a missing file that the PAM line names is an error, as
+    /// is everything in the file or the arguments that has no meaning.
+    pub fn load(arguments: &Arguments, euid: u32) -> Result<Self> {
+        if let Some(wrong) = &arguments.wrong {
+            return Err(Error::Config(wrong.clone()));
+        }
+        let path = arguments
+            .config
+            .as_deref()
+            .unwrap_or(Path::new(DEFAULT_FILE));
+        let given = file::read(path, euid)?;
+        if given.is_none() && arguments.config.is_some() {
+            return Err(Error::Config(format!(
+                "{0} is not there, though config={0} names it; create the file or correct the name",
+                path.display()
+            )));
+        }
+        let exists = given.is_some();
+        Self::merge(
+            arguments.given.clone(),
+            given.unwrap_or_default(),
+            path,
+            exists,
+        )
+    }
+
+    /// What holds when [`Config::load`] failed: arguments and defaults alone.
+    ///
+    /// It says who would have been served and what a failure means for them,
+    /// and where the records are. Nothing is signed with it.
+    pub fn fallback(arguments: &Arguments) -> Self {
+        let path = arguments
+            .config
+            .as_deref()
+            .unwrap_or(Path::new(DEFAULT_FILE));
+        Self::merge_checked(arguments.given.clone(), Given::default(), None, path, false)
+    }
+
+    /// Parses a configuration text as [`Config::load`] would; for examples in documents.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        Self::merge(Given::default(), file::parse(text, path)?, path, true)
+    }
+
+    fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Result<Self> {
+        let words = args.scope.as_ref().or(file.scope.as_ref());
+        let scope = match words {
+            Some(words) => Scope::parse(words)
+                .map_err(|e| Error::Config(format!("{}: key scope: {e}", path.display())))?,
+            None => None,
+        };
+        Ok(Self::merge_checked(args, file, scope, path, file_exists))
+    }
+
+    fn merge_checked(
+        args: Given,
+        file: Given,
+        scope: Option<Scope>,
+        path: &Path,
+        file_exists: bool,
+    ) -> Self {
+        let mut from = Origins::default();
+        from.note("scope", args.scope.is_some(), file.scope.is_some());
+        macro_rules! pick {
+            ($key:ident, $default:expr) => {
+                from.pick(stringify!($key), args.$key, file.$key)
+                    .unwrap_or_else(|| $default)
+            };
+        }
+        let AbsolutePath(password_directory) = pick!(
+            password_directory,
+            AbsolutePath("/etc/condor/passwords.d".into())
+        );
+        let AbsolutePath(pool_signing_key_file) = pick!(
+            pool_signing_key_file,
+            AbsolutePath(password_directory.join("POOL"))
+        );
+        Self {
+            file: path.to_owned(),
+            file_exists,
+            services: pick!(services, vec!["sshd".into()]),
+            min_uid: pick!(min_uid, 1000),
+            allow_groups: pick!(allow_groups, vec![]),
+            deny_groups: pick!(deny_groups, vec![]),
+            allow_users: pick!(allow_users, vec![]),
+            deny_users: pick!(deny_users, vec![]),
+            issuer: pick!(issuer, IssuerChoice::Auto),
+            kids: pick!(kid, Kids(vec![Kid::pool()])).0,
+            lifetime: pick!(lifetime, Lifetime::HOUR),
+            lifetime_unrenewed: pick!(lifetime_unrenewed, Lifetime::DAY),
+            scope,
+            trust_domain: from.pick("trust_domain", args.trust_domain, file.trust_domain),
+            uid_domain: from.pick("uid_domain", args.uid_domain, file.uid_domain),
+            store: pick!(store, Store::Home),
+            on_close: pick!(on_close, OnClose::Delete),
+            on_failure: pick!(on_failure, OnFailure::Ignore),
+            timeout: pick!(timeout, Timeout(Duration::from_secs(3))).0,
+            password_directory,
+            pool_signing_key_file,
+            pool_signing_key_form: if pick!(pool_signing_key_is_password, false) {
+                KeyForm::Password
+            } else {
+                KeyForm::Plain
+            },
+            state_dir: pick!(state_dir, AbsolutePath("/var/lib/pam_idtoken".into())).0,
+            run_dir: pick!(run_dir, AbsolutePath("/run/pam_idtoken".into())).0,
+            contact: pick!(contact, Contact("your administrator".into())).0,
+            origins: from.0,
+        }
+    }
+
+    /// The file that holds the signing key of a kid.
+    pub fn key_file(&self, kid: &Kid) -> PathBuf {
+        if kid.is_pool() {
+            self.pool_signing_key_file.clone()
+        } else {
+            self.password_directory.join(kid.as_str())
+        }
+    }
+
+    /// `iss`, or an error that says how to set it.
+    pub fn issuer_name(&self) -> Result<&TrustDomain> {
+        self.trust_domain
+            .as_ref()
+            .ok_or_else(|| self.unset("trust_domain", "TRUST_DOMAIN"))
+    }
+
+    /// The domain in `sub`, or an error that says how to set it.
+    pub fn subject_domain(&self) -> Result<&UidDomain> {
+        self.uid_domain
+            .as_ref()
+            .ok_or_else(|| self.unset("uid_domain", "UID_DOMAIN"))
+    }
+
+    fn unset(&self, key: &'static str, htcondor: &'static str) -> Error {
+        Error::Unset {
+            key,
+            htcondor,
+            file: self.file.clone(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Origins(BTreeMap<&'static str, Origin>);
+
+impl Origins {
+    fn pick<T>(&mut self, key: &'static str, args: Option<T>, file: Option<T>) -> Option<T> {
+        self.note(key, args.is_some(), file.is_some());
+        args.or(file)
+    }
+
+    fn note(&mut self, key: &'static str, args: bool, file: bool) {
+        let origin = match (args, file) {
+            (true, _) => Origin::Argument,
+            (false, true) => Origin::File,
+            (false, false) => Origin::Default,
+        };
+        self.0.insert(key, origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Config {
+        Config::parse(text, Path::new("/x.toml")).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults_of_the_design() {
+        let config = parsed("");
+        assert_eq!(config.services, ["sshd"]);
+        assert_eq!(
+            (config.min_uid, config.kids.as_slice()),
+            (1000, &[Kid::pool()][..])
+        );
+        assert_eq!(
+            (
+                config.lifetime.as_secs(),
+                config.lifetime_unrenewed.as_secs()
+            ),
+            (3600, 86400)
+        );
+        assert_eq!(config.timeout, Duration::from_secs(3));
+        assert_eq!(config.on_failure, OnFailure::Ignore);
+        assert!(config.scope.is_none());
+    }
+
+    #[test]
+    fn an_argument_wins_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "min_uid = 5\nlifetime = \"2h\"\n").unwrap();
+        let path = format!("config={}", path.display());
+        let arguments = Arguments::parse([path.as_str(), "min_uid=7"]);
+        let config = Config::load(&arguments, nix::unistd::geteuid().as_raw()).unwrap();
+        assert_eq!((config.min_uid, config.lifetime.as_secs()), (7, 7200));
+        let origin = |key: &str| {
+            config
+                .settings()
+                .iter()
+                .find(|s| s.key == key)
+                .unwrap()
+                .origin
+        };
+        assert_eq!(origin("min_uid"), Origin::Argument);
+        assert_eq!(origin("lifetime"), Origin::File);
+        assert_eq!(origin("timeout"), Origin::Default);
+    }
+
+    #[test]
+    fn a_file_that_the_pam_line_names_must_be_there() {
+        let arguments = Arguments::parse(["config=/no/such/file.toml"]);
+        let text = Config::load(&arguments, 0).unwrap_err().to_string();
+        assert!(
+            text.contains("/no/such/file.toml") && text.contains("config="),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_argument_is_an_error_and_the_fallback_keeps_the_others() {
+        let arguments = Arguments::parse(["min_uid=x", "on_failure=deny", "services=login"]);
+        assert!(Config::load(&arguments, 0).is_err());
+        let fallback = Config::fallback(&arguments);
+        assert_eq!(fallback.on_failure, OnFailure::Deny);
+        assert_eq!(fallback.services, ["login"]);
+        let arguments = Arguments::parse(["scope=", "on_failure=deny", "scope=NONSENSE"]);
+        assert!(Config::load(&arguments, 0).is_err());
+        assert_eq!(Config::fallback(&arguments).on_failure, OnFailure::Deny);
+    }
+
+    #[test]
+    fn keys_are_where_htcondor_has_them() {
+        let config = parsed("password_directory = \"/k\"");
+        assert_eq!(config.key_file(&Kid::pool()), Path::new("/k/POOL"));
+        assert_eq!(
+            config.key_file(&"site".parse().unwrap()),
+            Path::new("/k/site")
+        );
+        let config = parsed("pool_signing_key_file = \"/p\"");
+        assert_eq!(config.key_file(&Kid::pool()), Path::new("/p"));
+        assert_eq!(
+            config.key_file(&"a".parse().unwrap()),
+            Path::new("/etc/condor/passwords.d/a")
+        );
+    }
+
+    #[test]
+    fn a_bad_scope_is_refused_with_the_key() {
+        let error = Config::parse("scope = [\"REED\"]", Path::new("/x.toml")).unwrap_err();
+        assert!(
+            error.to_string().starts_with("/x.toml: key scope: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_domain_that_is_not_set_says_what_to_ask_htcondor() {
+        let config = parsed("");
+        let text = config.issuer_name().unwrap_err().to_string();
+        assert!(
+            text.contains("trust_domain") && text.contains("TRUST_DOMAIN"),
+            "{text}"
+        );
+        let text = config.subject_domain().unwrap_err().to_string();
+        assert!(
+            text.contains("UID_DOMAIN") && text.contains("/x.toml"),
+            "{text}"
+        );
+    }
+}

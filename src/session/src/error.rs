@@ -1,0 +1,274 @@
+//! What can go wrong in the life of a token, in words for an administrator.
+//!
+//! Every message names the file or setting, says what is wrong with it and what
+//! to do. No variant can hold a key or a token.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idtoken::{ClaimError, KeyError, Kid, MintError};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a session got no token, or why one could not be taken away.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration can not be used; the text names file, key and remedy.
+    Config(String),
+    /// A setting that has no default is not set.
+    Unset {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The setting of HTCondor that it must equal.
+        htcondor: &'static str,
+        /// The configuration file that was read.
+        file: PathBuf,
+    },
+    /// A signing key can not be used.
+    Key(KeyError),
+    /// No signing key file is known for a kid.
+    NoKid(Kid),
+    /// The user's name or a configured value can not go into a token.
+    Claim(ClaimError),
+    /// Signing failed.
+    Mint(MintError),
+    /// The system gave no random bytes.
+    Random(String),
+    /// The user database has no such user.
+    NoUser(String),
+    /// The user database could not be asked.
+    UserDatabase {
+        /// The name that was looked up.
+        user: String,
+        /// What the C library answered.
+        source: io::Error,
+    },
+    /// A file operation failed.
+    Io {
+        /// What was being done, as in "create the directory".
+        doing: &'static str,
+        /// The path it was done to.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+        /// What an administrator can do about it, or nothing.
+        remedy: &'static str,
+    },
+    /// A file or directory of ours is owned or protected in a way that is not safe.
+    Unsafe {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The home did not answer in time.
+    HomeTimeout {
+        /// The user's home.
+        home: PathBuf,
+        /// How long the session waited.
+        waited: Duration,
+    },
+    /// The thread that acts as the user could not be made, or could not become the user.
+    Acting {
+        /// What failed.
+        doing: &'static str,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The thread that acts as the user ended without an answer.
+    ActingDied,
+    /// A record can not be read.
+    Damaged {
+        /// The record's path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A token of another session sorts before the new one, whatever name that gets.
+    Behind {
+        /// The path of the other token.
+        path: PathBuf,
+    },
+    /// Several sessions of one process: nobody can tell which one closes.
+    Ambiguous {
+        /// How many there are.
+        sessions: usize,
+    },
+    /// A lock was not free in time.
+    Locked {
+        /// The path of the locked file.
+        path: PathBuf,
+        /// How long the session waited.
+        waited: Duration,
+    },
+}
+
+impl Error {
+    /// An I/O error with its path and what was being done.
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+        Self::Io {
+            doing,
+            path: path.into(),
+            source: source.into(),
+            remedy: "",
+        }
+    }
+
+    /// The same error with what an administrator can do about it.
+    #[must_use]
+    pub fn with_remedy(mut self, text: &'static str) -> Self {
+        if let Self::Io { remedy, .. } = &mut self {
+            *remedy = text;
+        }
+        self
+    }
+
+    /// Whether this is an I/O error of the given kind.
+    pub fn is_io_kind(&self, kind: io::ErrorKind) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == kind)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(text) => f.write_str(text),
+            Self::Unset {
+                key,
+                htcondor,
+                file,
+            } => write!(
+                f,
+                "{key} is not set: set it in {} to what `condor_config_val {htcondor}` prints",
+                file.display()
+            ),
+            Self::Key(error) => error.fmt(f),
+            Self::NoKid(kid) => write!(f, "no signing key file is known for kid {kid}"),
+            Self::Claim(error) => error.fmt(f),
+            Self::Mint(error) => error.fmt(f),
+            Self::Random(why) => write!(f, "the system gave no random bytes: {why}"),
+            Self::NoUser(user) => {
+                write!(
+                    f,
+                    "the user database has no user {user:?}: check nsswitch.conf and getent passwd"
+                )
+            }
+            Self::UserDatabase { user, source } => {
+                write!(
+                    f,
+                    "the user database could not be asked for user {user:?}: {source}"
+                )
+            }
+            Self::Io {
+                doing,
+                path,
+                source,
+                remedy,
+            } => {
+                write!(f, "could not {doing} {}: {source}", path.display())?;
+                if remedy.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, "; {remedy}")
+                }
+            }
+            Self::Unsafe { path, what, remedy } => {
+                write!(f, "{} {what}; {remedy}", path.display())
+            }
+            Self::HomeTimeout { home, waited } => write!(
+                f,
+                "the home {} did not answer within {} ms; check the file system it is on",
+                home.display(),
+                waited.as_millis()
+            ),
+            Self::Acting { doing, source } => {
+                write!(f, "could not {doing} to act as the user: {source}")
+            }
+            Self::ActingDied => {
+                f.write_str("the thread acting as the user ended without an answer")
+            }
+            Self::Damaged { path, why } => {
+                write!(f, "the record {} is damaged: {why}", path.display())
+            }
+            Self::Behind { path } => write!(
+                f,
+                "HTCondor would read {} first; compare the clocks of the hosts that share the home",
+                path.display()
+            ),
+            Self::Ambiguous { sessions } => write!(
+                f,
+                "this process holds {sessions} sessions of the user and does not say which one \
+                 closes; they end with the process"
+            ),
+            Self::Locked { path, waited } => write!(
+                f,
+                "the record {} stayed locked for {} ms",
+                path.display(),
+                waited.as_millis()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::UserDatabase { source, .. }
+            | Self::Io { source, .. }
+            | Self::Acting { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<ClaimError> for Error {
+    fn from(error: ClaimError) -> Self {
+        Self::Claim(error)
+    }
+}
+
+impl From<MintError> for Error {
+    fn from(error: MintError) -> Self {
+        Self::Mint(error)
+    }
+}
+
+/// Says what is unsafe about a file that must be ours alone.
+///
+/// `owner` is the uid the process runs as: files of ours belong to root or to it.
+pub(crate) fn refuse_unsafe(
+    path: &Path,
+    stat: &nix::sys::stat::FileStat,
+    owner: u32,
+    forbidden: u32,
+) -> Result<()> {
+    let mode = stat.st_mode & 0o7777;
+    if stat.st_uid != 0 && stat.st_uid != owner {
+        return Err(Error::Unsafe {
+            path: path.to_owned(),
+            what: format!("is owned by uid {}, not by root", stat.st_uid),
+            remedy: format!("run `chown root {}`", path.display()),
+        });
+    }
+    if mode & forbidden != 0 {
+        let safe = mode & !forbidden;
+        return Err(Error::Unsafe {
+            path: path.to_owned(),
+            what: format!("has mode {mode:04o}, which lets others in"),
+            remedy: format!("run `chmod {safe:04o} {}`", path.display()),
+        });
+    }
+    Ok(())
+}

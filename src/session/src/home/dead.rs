@@ -1,0 +1,152 @@
+//! Which files of tokens.d are dead tokens of ours.
+//!
+//! A file is ours by its name alone, and only a file of ours is ever looked
+//! into. It is dead when nothing can make it work again; what might still work
+//! for somebody stays.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use idtoken::{Refusal, SigningKey};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use zeroize::Zeroizing;
+
+use crate::name::{SessionId, TokenName};
+
+/// A token file of ours is far smaller.
+const SIZE_LIMIT: u64 = 64 * 1024;
+/// A token younger than this, in seconds, is not judged by its signature: its
+/// session may have opened, and the key changed, since the records were listed.
+const GRACE: u64 = 60;
+/// After this many seconds nobody will finish a file that was being written.
+const UNFINISHED: u64 = 3600;
+
+/// A file that is ours by its name.
+pub(super) enum Candidate {
+    /// A token.
+    Token(String, TokenName),
+    /// A token being written, or left so by a crash.
+    Unfinished(String),
+}
+
+impl Candidate {
+    pub(super) fn new(file: &str) -> Option<Self> {
+        if let Ok(name) = file.parse() {
+            return Some(Self::Token(file.to_owned(), name));
+        }
+        let inner = file.strip_prefix('.')?;
+        inner
+            .parse::<TokenName>()
+            .ok()
+            .map(|_| Self::Unfinished(file.to_owned()))
+    }
+
+    pub(super) fn file(&self) -> &str {
+        match self {
+            Self::Token(file, _) | Self::Unfinished(file) => file,
+        }
+    }
+
+    pub(super) fn into_token_name(self) -> Option<TokenName> {
+        match self {
+            Self::Token(_, name) => Some(name),
+            Self::Unfinished(_) => None,
+        }
+    }
+}
+
+/// What it takes to tell a dead token from one that works.
+pub struct Judge {
+    /// Seconds since 1970 UTC.
+    pub now: u64,
+    /// The short name of this host.
+    pub host: String,
+    /// The user's sessions on this host that are alive.
+    pub alive: HashSet<SessionId>,
+    /// The current signing keys of this host.
+    pub keys: Vec<SigningKey>,
+}
+
+impl Judge {
+    /// Whether the file is dead. Anything that can not be looked at is not.
+    pub(super) fn is_dead(&self, dir: BorrowedFd<'_>, candidate: &Candidate) -> bool {
+        match candidate {
+            Candidate::Token(_, name) if self.alive.contains(&name.id()) => false,
+            Candidate::Token(file, name) => self.is_dead_token(dir, file, name.host()),
+            Candidate::Unfinished(file) => stat(dir, file)
+                .is_some_and(|stat| is_regular(&stat) && self.is_older(&stat, UNFINISHED)),
+        }
+    }
+
+    fn is_dead_token(&self, dir: BorrowedFd<'_>, file: &str, host: &str) -> bool {
+        let flags = OFlag::O_RDONLY
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let Ok(fd) = openat(dir, file, flags, Mode::empty()) else {
+            // We make no links; HTCondor would follow one.
+            return stat(dir, file).is_some_and(|stat| kind(&stat) == SFlag::S_IFLNK);
+        };
+        let Ok(stat) = fstat(fd.as_fd()) else {
+            return false;
+        };
+        if !is_regular(&stat) {
+            // A FIFO would hang HTCondor's client; a directory it skips.
+            return kind(&stat) != SFlag::S_IFDIR;
+        }
+        let mut text = Zeroizing::new(String::with_capacity(1024));
+        let read = std::fs::File::from(fd)
+            .take(SIZE_LIMIT)
+            .read_to_string(&mut text);
+        match read {
+            Ok(_) => self.is_dead_text(&text, host == self.host && self.is_older(&stat, GRACE)),
+            Err(error) => error.kind() == std::io::ErrorKind::InvalidData,
+        }
+    }
+
+    /// A file is dead when each of its lines is.
+    ///
+    /// Keys are replaced host by host: a token of another host that this host's
+    /// key does not verify may still work there, so only tokens made here are
+    /// judged by their signature. The new token sorts before all of them.
+    fn is_dead_text(&self, text: &str, by_signature: bool) -> bool {
+        idtoken::lines(text).all(|line| self.is_dead_line(line, by_signature))
+    }
+
+    fn is_dead_line(&self, line: &str, by_signature: bool) -> bool {
+        let Ok(seen) = idtoken::decode(line) else {
+            return true;
+        };
+        if seen.exp.is_some_and(|exp| exp < self.now) {
+            return true;
+        }
+        if !by_signature {
+            return false;
+        }
+        let keys: Vec<&SigningKey> = self.keys.iter().collect();
+        matches!(
+            idtoken::verify(line, &keys, None, self.now),
+            Err(Refusal::BadSignature)
+        )
+    }
+
+    fn is_older(&self, stat: &FileStat, seconds: u64) -> bool {
+        let changed = u64::try_from(stat.st_mtime).unwrap_or(0);
+        changed.saturating_add(seconds) < self.now
+    }
+}
+
+fn stat(dir: BorrowedFd<'_>, file: &str) -> Option<FileStat> {
+    fstatat(dir, file, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+}
+
+fn is_regular(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFREG
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}

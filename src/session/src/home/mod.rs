@@ -1,0 +1,238 @@
+//! The home store: `~/.condor/tokens.d`.
+//!
+//! Everything here runs on the thread that has become the user (see
+//! [`crate::acting`]), and nothing here may be called from another. So a home
+//! whose directories are links to elsewhere leads only where its user may go.
+
+mod dead;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use zeroize::Zeroizing;
+
+pub use dead::Judge;
+
+use crate::error::{Error, Result};
+use crate::name::TokenName;
+
+/// Where HTCondor's client looks for tokens, below the home.
+pub const TOKENS_D: &str = ".condor/tokens.d";
+
+/// How many names of tokens.d are looked at; a directory beyond it is not searched to its end.
+const ENTRIES_LIMIT: usize = 10_000;
+const PRIVATE_DIR: Mode = Mode::S_IRWXU;
+const PRIVATE_FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+const REMEDY: &str = "check the home's owner and mode, its quota and whether it is writable";
+
+/// What is to be written.
+pub struct Plan {
+    /// The user's home.
+    pub home: PathBuf,
+    /// The name of the token file.
+    pub name: TokenName,
+    /// Its bytes.
+    pub contents: Arc<Zeroizing<Vec<u8>>>,
+    /// Token files whose sessions have ended; they go first.
+    pub ended: Vec<TokenName>,
+    /// Tells which of the other token files are dead.
+    pub judge: Arc<Judge>,
+    /// Set when nobody waits for the answer any more: then nothing is put in place.
+    pub abandoned: Arc<AtomicBool>,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The token is in place.
+    Done {
+        /// Dead tokens that were removed, by file name.
+        removed: Vec<String>,
+        /// Those of [`Plan::ended`] that are gone.
+        ended: Vec<TokenName>,
+    },
+    /// This token of another session sorts before the new one: HTCondor would
+    /// read it first. Nothing was written.
+    Behind(TokenName),
+}
+
+/// Makes tokens.d if it is missing, removes dead tokens of ours and puts the
+/// new one in place, mode 0600.
+pub fn write(plan: &Plan) -> Result<Written> {
+    let path = plan.home.join(TOKENS_D);
+    let mut dir = open_or_make(&plan.home)?;
+    // What can not be removed now is found again by its record.
+    let gone = |name: &&TokenName| remove_in(dir.as_fd(), name).is_ok();
+    let ended = plan.ended.iter().filter(gone).cloned().collect();
+    let scan = scan(&mut dir, &path, plan)?;
+    if let Some(first) = scan.first.filter(|first| first.sorts_before(&plan.name))
+        && plan.name.in_front_of(&first).sorts_before(&first)
+    {
+        return Ok(Written::Behind(first));
+    }
+    put(dir.as_fd(), &path, plan)?;
+    Ok(Written::Done {
+        removed: scan.removed,
+        ended,
+    })
+}
+
+/// Removes a token: false if it was not there any more.
+pub fn remove(home: &Path, name: &TokenName) -> Result<bool> {
+    let path = home.join(TOKENS_D);
+    let dir = match open(&path, dir_flags(), Mode::empty()) {
+        Ok(dir) => dir,
+        // Without its directory there is no token.
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(false),
+        Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),
+    };
+    remove_in(dir.as_fd(), name).map_err(|errno| {
+        Error::io("remove the token", path.join(name.to_string()), errno).with_remedy(REMEDY)
+    })
+}
+
+fn remove_in(dir: BorrowedFd<'_>, name: &TokenName) -> nix::Result<bool> {
+    // The file of a write that was cut off; mostly there is none.
+    let _ = unlink(dir, &format!(".{name}"));
+    match unlink(dir, &name.to_string()) {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a token could be written to this home; leaves nothing behind.
+pub fn probe(home: &Path) -> Result<()> {
+    let mut path = home.join(TOKENS_D);
+    // The nearest directory that is there is where the first write would be.
+    let dir = loop {
+        match open(&path, dir_flags(), Mode::empty()) {
+            Ok(dir) => break dir,
+            Err(Errno::ENOENT) if path.as_path() != home => {
+                path.pop();
+            }
+            Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),
+        }
+    };
+    let name = format!(".idtokenctl-{}", std::process::id());
+    let result = write_new(dir.as_fd(), &name, &[b' '; 1024]);
+    let _ = unlink(dir.as_fd(), &name);
+    result.map_err(|e| Error::io("write to", path, e).with_remedy(REMEDY))
+}
+
+struct Scan {
+    /// The first name of a token of ours that stays.
+    first: Option<TokenName>,
+    removed: Vec<String>,
+}
+
+fn scan(dir: &mut Dir, path: &Path, plan: &Plan) -> Result<Scan> {
+    let mut found = Vec::new();
+    for entry in dir.iter().take(ENTRIES_LIMIT) {
+        let entry = entry.map_err(|e| Error::io("list", path, e).with_remedy(REMEDY))?;
+        if let Ok(name) = entry.file_name().to_str() {
+            found.extend(dead::Candidate::new(name));
+        }
+    }
+    let mut scan = Scan {
+        first: None,
+        removed: Vec::new(),
+    };
+    for candidate in found {
+        if plan.judge.is_dead(dir.as_fd(), &candidate)
+            && unlink(dir.as_fd(), candidate.file()).is_ok()
+        {
+            scan.removed.push(candidate.file().to_owned());
+        } else if let Some(name) = candidate.into_token_name() {
+            // The same session's file is replaced, not passed.
+            let is_first = scan
+                .first
+                .as_ref()
+                .is_none_or(|first| name.sorts_before(first));
+            if name.id() != plan.name.id() && is_first {
+                scan.first = Some(name);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// Writes to a dot-file, which HTCondor skips, and renames it into place.
+fn put(dir: BorrowedFd<'_>, path: &Path, plan: &Plan) -> Result<()> {
+    let name = plan.name.to_string();
+    let temporary = format!(".{name}");
+    let result = write_new(dir, &temporary, &plan.contents).and_then(|()| {
+        if plan.abandoned.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the session did not wait for it"));
+        }
+        Ok(renameat(dir, temporary.as_str(), dir, name.as_str())?)
+    });
+    result.map_err(|source| {
+        let _ = unlink(dir, &temporary);
+        Error::io("write the token", path.join(name), source).with_remedy(REMEDY)
+    })
+}
+
+fn write_new(dir: BorrowedFd<'_>, name: &str, contents: &[u8]) -> io::Result<()> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = openat(dir, name, flags, PRIVATE_FILE)?;
+    // The host's umask is not ours.
+    fchmod(fd.as_fd(), PRIVATE_FILE)?;
+    let mut file = File::from(fd);
+    file.write_all(contents)?;
+    close(file.into())
+}
+
+/// Closes with the error that a network file system reports only now.
+fn close(fd: OwnedFd) -> io::Result<()> {
+    nix::unistd::close(fd).map_err(Into::into)
+}
+
+fn open_or_make(home: &Path) -> Result<Dir> {
+    let path = home.join(TOKENS_D);
+    match Dir::open(&path, dir_flags(), Mode::empty()) {
+        Ok(dir) => return Ok(dir),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),
+    }
+    let failed = |e| Error::io("open the home", home, e).with_remedy(REMEDY);
+    let mut dir = open(home, dir_flags(), Mode::empty()).map_err(failed)?;
+    let mut path = home.to_owned();
+    for part in Path::new(TOKENS_D) {
+        path.push(part);
+        dir = enter(&dir, Path::new(part), &path)?;
+    }
+    Dir::from_fd(dir).map_err(|e| Error::io("list", path, e))
+}
+
+fn enter(parent: &OwnedFd, name: &Path, path: &Path) -> Result<OwnedFd> {
+    match mkdirat(parent, name, PRIVATE_DIR) {
+        // The host's umask is not ours.
+        Ok(()) => fchmodat(parent, name, PRIVATE_DIR, FchmodatFlags::FollowSymlink),
+        Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+    .and_then(|()| openat(parent, name, dir_flags(), Mode::empty()))
+    .map_err(|e| Error::io("make the directory", path, e).with_remedy(REMEDY))
+}
+
+fn unlink(dir: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+    unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
+}
+
+fn dir_flags() -> OFlag {
+    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+use super::*;
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use idtoken::{Claims, Jti, KeyForm, Kid, SigningKey, Subject};
+
+use crate::name::SessionId;
+
+const NOW: u64 = 1_000_000;
+
+fn key(raw: &[u8]) -> SigningKey {
+    SigningKey::from_bytes(&Kid::pool(), raw, KeyForm::Plain).unwrap()
+}
+
+fn token(raw: &[u8], exp: u64) -> String {
+    let claims = Claims {
+        iat: NOW - 100,
+        exp: Some(exp),
+        iss: "lab.test".parse().unwrap(),
+        jti: Jti::random().unwrap(),
+        sub: Subject::new("alice", &"lab.test".parse().unwrap()).unwrap(),
+        scope: None,
+    };
+    key(raw).mint(&claims).unwrap().as_str().to_owned()
+}
+
+fn name_at(seconds: u64, host: &str) -> TokenName {
+    TokenName::new(seconds * 1_000_000_000, host, SessionId::random().unwrap())
+}
+
+fn judge(alive: &[&TokenName]) -> Arc<Judge> {
+    let alive: HashSet<_> = alive.iter().map(|name| name.id()).collect();
+    Arc::new(Judge {
+        now: NOW,
+        host: "ap1".into(),
+        alive,
+        keys: vec![key(b"current")],
+    })
+}
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with_tokens_d() -> Self {
+        let home = Self::new();
+        fs::create_dir_all(home.tokens_d()).unwrap();
+        home
+    }
+
+    fn tokens_d(&self) -> PathBuf {
+        self.0.path().join(TOKENS_D)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn path(&self, name: impl ToString) -> PathBuf {
+        self.tokens_d().join(name.to_string())
+    }
+
+    /// A file that has been there for a while.
+    fn put(&self, name: impl ToString, text: &str) {
+        fs::write(self.path(name.to_string()), text).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(self.path(name))
+            .unwrap();
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW - 90_000);
+        file.set_modified(old).unwrap();
+    }
+
+    fn plan(&self, name: &TokenName, judge: Arc<Judge>) -> Plan {
+        Plan {
+            home: self.0.path().to_owned(),
+            name: name.clone(),
+            contents: Arc::new(Zeroizing::new(b"the.new.token\n".to_vec())),
+            ended: vec![],
+            judge,
+            abandoned: Arc::default(),
+        }
+    }
+
+    fn write(&self, name: &TokenName) -> Result<Written> {
+        write(&self.plan(name, judge(&[name])))
+    }
+}
+
+fn removed(written: Written) -> Vec<String> {
+    match written {
+        Written::Done { removed, .. } => removed,
+        Written::Behind(name) => panic!("behind {name}"),
+    }
+}
+
+#[test]
+fn the_token_is_private_in_private_directories() {
+    let home = Home::new();
+    let name = name_at(NOW, "ap1");
+    home.write(&name).unwrap();
+    assert_eq!(fs::read(home.path(&name)).unwrap(), b"the.new.token\n");
+    for (path, mode) in [
+        (home.path(&name), 0o600),
+        (home.tokens_d(), 0o700),
+        (home.0.path().join(".condor"), 0o700),
+    ] {
+        assert_eq!(
+            fs::metadata(&path).unwrap().mode() & 0o7777,
+            mode,
+            "{path:?}"
+        );
+    }
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 1);
+    assert!(remove(home.0.path(), &name).unwrap());
+    assert!(!remove(home.0.path(), &name).unwrap());
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
+}
+
+#[test]
+fn directories_that_are_there_keep_their_modes() {
+    let home = Home::with_tokens_d();
+    fs::set_permissions(home.tokens_d(), fs::Permissions::from_mode(0o755)).unwrap();
+    home.write(&name_at(NOW, "ap1")).unwrap();
+    assert_eq!(
+        fs::metadata(home.tokens_d()).unwrap().mode() & 0o7777,
+        0o755
+    );
+}
+
+#[test]
+fn expired_tokens_of_ours_are_removed_whichever_host_made_them() {
+    let home = Home::with_tokens_d();
+    let (here, there) = (name_at(5, "ap1"), name_at(6, "ap2"));
+    home.put(&here, &token(b"current", NOW - 1));
+    home.put(&there, &token(b"current", NOW - 1));
+    let gone = removed(home.write(&name_at(NOW, "ap1")).unwrap());
+    assert_eq!(gone.len(), 2);
+    assert!(!home.path(&here).exists() && !home.path(&there).exists());
+}
+
+#[test]
+fn a_users_own_tokens_are_never_touched() {
+    let home = Home::with_tokens_d();
+    let almost = format!("{}~", name_at(5, "ap1"));
+    for own in [
+        "mine",
+        "00-first",
+        "0-session-",
+        "0-session-old",
+        almost.as_str(),
+    ] {
+        home.put(own, &token(b"other", NOW - 1));
+    }
+    assert!(removed(home.write(&name_at(NOW, "ap1")).unwrap()).is_empty());
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 6);
+}
+
+#[test]
+fn a_token_that_may_still_work_stays() {
+    let home = Home::with_tokens_d();
+    let (here, there, alive) = (name_at(5, "ap1"), name_at(6, "ap2"), name_at(7, "ap1"));
+    home.put(&here, &token(b"current", NOW + 50));
+    // Signed by a key that this host does not have: it may be the other host's.
+    home.put(&there, &token(b"another", NOW + 50));
+    // Its session lives here; renewing it is not the business of a login.
+    home.put(&alive, &token(b"current", NOW - 50));
+    let name = name_at(NOW, "ap1");
+    assert!(removed(write(&home.plan(&name, judge(&[&name, &alive]))).unwrap()).is_empty());
+    assert!(
+        [here, there, alive]
+            .iter()
+            .all(|name| home.path(name).exists())
+    );
+}
+
+#[test]
+fn a_token_of_this_host_that_the_current_key_does_not_verify_is_removed() {
+    let home = Home::with_tokens_d();
+    let (old, young) = (name_at(5, "ap1"), name_at(6, "ap1"));
+    home.put(&old, &token(b"replaced", NOW + 50));
+    home.put(&young, &token(b"replaced", NOW + 50));
+    let file = fs::File::options()
+        .write(true)
+        .open(home.path(&young))
+        .unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW - 1))
+        .unwrap();
+    assert_eq!(
+        removed(home.write(&name_at(NOW, "ap1")).unwrap()),
+        [old.to_string()]
+    );
+    assert!(home.path(&young).exists());
+}
+
+#[test]
+fn garbage_links_and_fifos_with_our_name_are_removed_and_never_waited_for() {
+    let home = Home::with_tokens_d();
+    let names: Vec<TokenName> = (1..=5).map(|i| name_at(i, "ap2")).collect();
+    home.put(&names[0], "no token");
+    fs::write(home.path(&names[1]), b"\xff\xfe").unwrap();
+    let mine = home.0.path().join("mine");
+    fs::write(&mine, "x").unwrap();
+    symlink(&mine, home.path(&names[2])).unwrap();
+    nix::unistd::mkfifo(&home.path(&names[3]), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    fs::create_dir(home.path(&names[4])).unwrap();
+    let gone = removed(home.write(&name_at(NOW, "ap1")).unwrap());
+    assert_eq!(gone.len(), 4, "{gone:?}");
+    assert!(mine.exists() && home.path(&names[4]).is_dir());
+}
+
+#[test]
+fn an_unfinished_file_goes_only_when_nobody_can_be_writing_it() {
+    let home = Home::with_tokens_d();
+    let (old, young) = (
+        format!(".{}", name_at(5, "ap1")),
+        format!(".{}", name_at(6, "ap1")),
+    );
+    home.put(&old, "half a tok");
+    fs::write(home.path(&young), "half a tok").unwrap();
+    home.put(".mine", "x");
+    assert_eq!(removed(home.write(&name_at(NOW, "ap1")).unwrap()), [old]);
+    assert!(home.path(&young).exists() && home.path(".mine").exists());
+}
+
+#[test]
+fn tokens_of_ended_sessions_go_even_if_they_are_valid() {
+    let home = Home::with_tokens_d();
+    let (ended, gone) = (name_at(5, "ap1"), name_at(6, "ap1"));
+    home.put(&ended, &token(b"current", NOW + 50));
+    let name = name_at(NOW, "ap1");
+    let mut plan = home.plan(&name, judge(&[&name]));
+    plan.ended = vec![ended.clone(), gone.clone()];
+    let written = write(&plan).unwrap();
+    assert_eq!(
+        written,
+        Written::Done {
+            removed: vec![],
+            ended: vec![ended.clone(), gone]
+        }
+    );
+    assert!(!home.path(&ended).exists());
+}
+
+#[test]
+fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
+    let home = Home::with_tokens_d();
+    let ahead = name_at(NOW + 3600, "ap2");
+    home.put(&ahead, &token(b"current", NOW + 7200));
+    let name = name_at(NOW, "ap1");
+    assert_eq!(home.write(&name).unwrap(), Written::Behind(ahead.clone()));
+    assert!(!home.path(&name).exists());
+    let moved = name.in_front_of(&ahead);
+    assert!(removed(home.write(&moved).unwrap()).is_empty());
+    let mut names: Vec<_> = fs::read_dir(home.tokens_d())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names[0].to_str().unwrap(), moved.to_string());
+}
+
+#[test]
+fn the_first_stamp_there_is_blocks_nobody() {
+    let home = Home::with_tokens_d();
+    let first = TokenName::new(u64::MAX, "ap2", SessionId::random().unwrap());
+    home.put(&first, &token(b"current", NOW + 50));
+    assert!(matches!(
+        home.write(&name_at(NOW, "ap1")).unwrap(),
+        Written::Done { .. }
+    ));
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_put_in_place() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    let plan = home.plan(&name, judge(&[&name]));
+    plan.abandoned.store(true, Ordering::SeqCst);
+    assert!(write(&plan).is_err());
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_home_that_is_not_one_is_an_error_with_its_path() {
+    let home = Home::new();
+    fs::write(home.0.path().join(".condor"), "a file").unwrap();
+    let text = home.write(&name_at(NOW, "ap1")).unwrap_err().to_string();
+    assert!(text.contains(".condor"), "{text}");
+    let mut plan = home.plan(&name_at(NOW, "ap1"), judge(&[]));
+    plan.home = "/no/such/home".into();
+    let text = write(&plan).unwrap_err().to_string();
+    assert!(
+        text.contains("/no/such/home") && text.contains("check the home"),
+        "{text}"
+    );
+    assert!(!remove(Path::new("/no/such/home"), &name_at(NOW, "ap1")).unwrap());
+}
+
+#[test]
+fn a_probe_leaves_nothing_behind() {
+    let home = Home::new();
+    probe(home.0.path()).unwrap();
+    assert_eq!(fs::read_dir(home.0.path()).unwrap().count(), 0);
+    let full = Home::with_tokens_d();
+    probe(full.0.path()).unwrap();
+    assert_eq!(fs::read_dir(full.tokens_d()).unwrap().count(), 0);
+    assert!(probe(Path::new("/no/such/home")).is_err());
+}

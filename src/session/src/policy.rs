@@ -1,0 +1,225 @@
+//! Who is served.
+
+use std::fmt;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::user::User;
+
+/// Accounts that never get a token: HTCondor gives them administrators' rights.
+const NEVER: [&str; 3] = ["root", "condor", "condor_pool"];
+
+/// Whether a user of a service gets a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The session gets a token.
+    Serve,
+    /// The session passes untouched.
+    Pass(Reason),
+}
+
+/// Why a session passes untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The PAM service is not among `services`.
+    Service(String),
+    /// root, condor and condor_pool never get a token, nor does uid 0 under any name.
+    Never,
+    /// The uid is below `min_uid`.
+    Uid(u32),
+    /// The user is in `deny_users`.
+    DeniedUser,
+    /// The user is in this group of `deny_groups`.
+    DeniedGroup(String),
+    /// `allow_users` or `allow_groups` are set and the user is in none of them.
+    NotAllowed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "the service {name} is not among services"),
+            Self::Never => f.write_str("root, condor and condor_pool never get a token"),
+            Self::Uid(uid) => write!(f, "uid {uid} is below min_uid"),
+            Self::DeniedUser => f.write_str("the user is in deny_users"),
+            Self::DeniedGroup(group) => write!(f, "the group {group} is in deny_groups"),
+            Self::NotAllowed => f.write_str("the user is in none of allow_users and allow_groups"),
+        }
+    }
+}
+
+/// What can be told before the user is looked up: the service, and names that
+/// are never served.
+pub fn before_lookup(config: &Config, service: &str, name: &str) -> Verdict {
+    if !config.services.iter().any(|served| served == service) {
+        Verdict::Pass(Reason::Service(service.to_owned()))
+    } else if is_never(name) {
+        Verdict::Pass(Reason::Never)
+    } else {
+        Verdict::Serve
+    }
+}
+
+/// Whether the user is served. Fails when a group can not be looked up: then
+/// nobody can say whether a token would be against the administrator's will.
+pub fn verdict(config: &Config, user: &User) -> Result<Verdict> {
+    if user.uid == 0 || is_never(&user.name) {
+        return Ok(Verdict::Pass(Reason::Never));
+    }
+    if user.uid < config.min_uid {
+        return Ok(Verdict::Pass(Reason::Uid(user.uid)));
+    }
+    if config.deny_users.contains(&user.name) {
+        return Ok(Verdict::Pass(Reason::DeniedUser));
+    }
+    for group in &config.deny_groups {
+        if user.is_in_group(group)? {
+            return Ok(Verdict::Pass(Reason::DeniedGroup(group.clone())));
+        }
+    }
+    if is_allowed(config, user)? {
+        Ok(Verdict::Serve)
+    } else {
+        Ok(Verdict::Pass(Reason::NotAllowed))
+    }
+}
+
+fn is_allowed(config: &Config, user: &User) -> Result<bool> {
+    if config.allow_users.is_empty() && config.allow_groups.is_empty() {
+        return Ok(true);
+    }
+    if config.allow_users.contains(&user.name) {
+        return Ok(true);
+    }
+    for group in &config.allow_groups {
+        if user.is_in_group(group)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `condor@domain` as a login name would make the subject `condor@domain@domain`,
+/// and HTCondor of some versions splits at the first `@`.
+fn is_never(name: &str) -> bool {
+    let local = name.split('@').next().unwrap_or_default();
+    let local = local.rsplit('\\').next().unwrap_or_default();
+    NEVER.iter().any(|never| never.eq_ignore_ascii_case(local))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/x.toml")).unwrap()
+    }
+
+    fn user(name: &str, uid: u32) -> User {
+        // The group root exists on every host and has gid 0.
+        User {
+            name: name.into(),
+            uid,
+            gid: uid,
+            groups: vec![0, uid],
+            home: PathBuf::from("/h"),
+        }
+    }
+
+    fn verdict_of(text: &str, user: &User) -> Verdict {
+        verdict(&config(text), user).unwrap()
+    }
+
+    #[test]
+    fn a_service_that_is_not_listed_passes() {
+        let config = config("services = [\"sshd\"]");
+        assert_eq!(before_lookup(&config, "sshd", "alice"), Verdict::Serve);
+        assert_eq!(
+            before_lookup(&config, "sudo", "alice"),
+            Verdict::Pass(Reason::Service("sudo".into()))
+        );
+    }
+
+    #[test]
+    fn root_condor_and_condor_pool_never_get_a_token_under_any_spelling() {
+        let config = config("min_uid = 0\nallow_users = [\"root\", \"condor\"]");
+        for name in [
+            "root",
+            "condor",
+            "condor_pool",
+            "Condor",
+            "condor@x",
+            "LAB\\condor",
+            "ROOT@a",
+        ] {
+            assert_eq!(
+                before_lookup(&config, "sshd", name),
+                Verdict::Pass(Reason::Never),
+                "{name}"
+            );
+            assert_eq!(
+                verdict(&config, &user(name, 1500)).unwrap(),
+                Verdict::Pass(Reason::Never),
+                "{name}"
+            );
+        }
+        assert_eq!(
+            verdict(&config, &user("toor", 0)).unwrap(),
+            Verdict::Pass(Reason::Never)
+        );
+    }
+
+    #[test]
+    fn system_users_pass() {
+        assert_eq!(
+            verdict_of("", &user("svc", 999)),
+            Verdict::Pass(Reason::Uid(999))
+        );
+        assert_eq!(verdict_of("", &user("alice", 1000)), Verdict::Serve);
+        assert_eq!(
+            verdict_of("min_uid = 500", &user("svc", 999)),
+            Verdict::Serve
+        );
+    }
+
+    #[test]
+    fn a_denial_wins_over_a_permission() {
+        let alice = user("alice", 1000);
+        assert_eq!(
+            verdict_of(
+                "allow_users = [\"alice\"]\ndeny_groups = [\"root\"]",
+                &alice
+            ),
+            Verdict::Pass(Reason::DeniedGroup("root".into()))
+        );
+        assert_eq!(
+            verdict_of(
+                "allow_groups = [\"root\"]\ndeny_users = [\"alice\"]",
+                &alice
+            ),
+            Verdict::Pass(Reason::DeniedUser)
+        );
+    }
+
+    #[test]
+    fn a_list_of_the_allowed_shuts_out_everybody_else() {
+        let alice = user("alice", 1000);
+        assert_eq!(
+            verdict_of("allow_users = [\"bob\"]", &alice),
+            Verdict::Pass(Reason::NotAllowed)
+        );
+        assert_eq!(
+            verdict_of("allow_groups = [\"no-such-group\"]", &alice),
+            Verdict::Pass(Reason::NotAllowed)
+        );
+        assert_eq!(
+            verdict_of("allow_groups = [\"root\"]", &alice),
+            Verdict::Serve
+        );
+        assert_eq!(
+            verdict_of("allow_users = [\"alice\"]\nallow_groups = [\"x\"]", &alice),
+            Verdict::Serve
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! The record of a session: what it takes to find its token again, end it or
+//! renew it, whatever became of the process that opened it.
+//!
+//! A record never holds a key or a token. Its file name alone says which
+//! session it is and which process holds it, so that looking for the sessions
+//! of a process reads no file.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use idtoken::{Jti, Kid};
+use serde::{Deserialize, Serialize};
+
+use crate::holder::Holder;
+use crate::name::{NotAName, SessionId, TokenName};
+use crate::user::User;
+
+/// The version this code writes; it reads no other.
+const VERSION: u32 = 1;
+
+const SUFFIX: &str = ".json";
+
+/// A session that was given a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    version: u32,
+    /// The session.
+    pub session: SessionId,
+    /// The user, as the user database knew them when the session opened.
+    pub user: User,
+    /// The PAM service.
+    pub service: String,
+    /// Where the user came from, `PAM_RHOST`.
+    pub rhost: Option<String>,
+    /// When the session opened, as seconds since 1970 UTC.
+    pub opened: u64,
+    /// The process that opened it.
+    pub holder: Holder,
+    /// The name of the token file in tokens.d.
+    pub file: TokenName,
+    /// When the tokens expire, as seconds since 1970 UTC.
+    pub expires: u64,
+    /// The tokens in that file, in its order.
+    pub tokens: Vec<Minted>,
+}
+
+/// What is known of a token that was made; not the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Minted {
+    /// Its id, which HTCondor puts into each job as `AuthTokenId`.
+    pub jti: Jti,
+    /// The signing key.
+    pub kid: Kid,
+    /// Tells the key from a later one of the same kid; says nothing about it otherwise.
+    pub key: String,
+    /// `sub`.
+    pub subject: String,
+    /// `iss`.
+    pub issuer: String,
+    /// `scope`, none if unrestricted.
+    pub scope: Option<String>,
+}
+
+/// What a session is before it has tokens.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The user.
+    pub user: User,
+    /// The PAM service.
+    pub service: String,
+    /// `PAM_RHOST`.
+    pub rhost: Option<String>,
+}
+
+impl Record {
+    /// The record of a session that opens now.
+    pub fn new(
+        opening: Opening,
+        file: TokenName,
+        now: u64,
+        holder: Holder,
+        expires: u64,
+        tokens: Vec<Minted>,
+    ) -> Self {
+        let Opening {
+            user,
+            service,
+            rhost,
+        } = opening;
+        let session = file.id();
+        Self {
+            version: VERSION,
+            session,
+            user,
+            service,
+            rhost,
+            opened: now,
+            holder,
+            file,
+            expires,
+            tokens,
+        }
+    }
+
+    /// The name of this record's file.
+    pub fn name(&self) -> RecordName {
+        RecordName {
+            session: self.session,
+            holder: self.holder.clone(),
+        }
+    }
+
+    /// The path of the token file.
+    pub fn token_path(&self) -> PathBuf {
+        self.user
+            .home
+            .join(crate::home::TOKENS_D)
+            .join(self.file.to_string())
+    }
+
+    /// The ids of the tokens, in their order, with commas.
+    pub fn jtis(&self) -> String {
+        self.tokens
+            .iter()
+            .map(|t| t.jti.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// The kids of the tokens, in their order, with commas.
+    pub fn kids(&self) -> String {
+        self.tokens
+            .iter()
+            .map(|t| t.kid.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// The bytes of the record's file. Fails for a home that is not UTF-8.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = serde_json::to_vec(self).map_err(|e| e.to_string())?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads a record back. The text of the error says what is wrong with it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if record.version != VERSION {
+            return Err(format!(
+                "it has version {}, this program knows {VERSION}",
+                record.version
+            ));
+        }
+        if record.file.id() != record.session {
+            return Err("its token file belongs to another session".into());
+        }
+        if !record.user.home.is_absolute() {
+            return Err("its home is not a path from /".into());
+        }
+        Ok(record)
+    }
+}
+
+/// The name of a record's file: `<session>-<pid>-<start>-<boot>.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordName {
+    /// The session.
+    pub session: SessionId,
+    /// The process that holds it.
+    pub holder: Holder,
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder { pid, start, boot } = &self.holder;
+        write!(f, "{}-{pid}-{start}-{boot}{SUFFIX}", self.session)
+    }
+}
+
+impl FromStr for RecordName {
+    type Err = NotAName;
+
+    fn from_str(name: &str) -> Result<Self, NotAName> {
+        let mut parts = name.strip_suffix(SUFFIX).ok_or(NotAName)?.splitn(4, '-');
+        let mut next = || parts.next().ok_or(NotAName);
+        let session = next()?.parse()?;
+        let pid = next()?.parse().map_err(|_| NotAName)?;
+        let start = next()?.parse().map_err(|_| NotAName)?;
+        let boot = next()?.to_owned();
+        let made = Self {
+            session,
+            holder: Holder { pid, start, boot },
+        };
+        // A number has one spelling only: no sign, no leading zero.
+        if made.to_string() == name {
+            Ok(made)
+        } else {
+            Err(NotAName)
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A record as open writes it.
+    pub(crate) fn sample(session: SessionId, user: User, holder: Holder) -> Record {
+        let minted = Minted {
+            jti: Jti::random().unwrap(),
+            kid: Kid::pool(),
+            key: "0011223344556677".into(),
+            subject: "alice@lab.test".into(),
+            issuer: "lab.test".into(),
+            scope: None,
+        };
+        let opening = Opening {
+            user,
+            service: "sshd".into(),
+            rhost: Some("10.0.0.1".into()),
+        };
+        let file = TokenName::new(5_000_000_000, "ap1", session);
+        Record::new(opening, file, 5, holder, 65, vec![minted])
+    }
+
+    fn alice() -> User {
+        User {
+            name: "alice".into(),
+            uid: 1000,
+            gid: 1000,
+            groups: vec![1000],
+            home: "/home/alice".into(),
+        }
+    }
+
+    fn holder() -> Holder {
+        Holder {
+            pid: 7,
+            start: 9,
+            boot: "0b9d2f6e-aaaa-bbbb-cccc-0123456789ab".into(),
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back() {
+        let record = sample(SessionId::random().unwrap(), alice(), holder());
+        assert_eq!(
+            Record::from_bytes(&record.to_bytes().unwrap()),
+            Ok(record.clone())
+        );
+        assert!(
+            record
+                .token_path()
+                .starts_with("/home/alice/.condor/tokens.d")
+        );
+    }
+
+    #[test]
+    fn a_damaged_record_says_why() {
+        let record = sample(SessionId::random().unwrap(), alice(), holder());
+        let text = String::from_utf8(record.to_bytes().unwrap()).unwrap();
+        for (from, to) in [
+            ("\"version\":1", "\"version\":2"),
+            ("/home/alice", "home/alice"),
+            ("\"service\"", "\"extra\":1,\"service\""),
+            ("0-session-", "../"),
+        ] {
+            assert!(text.contains(from), "{text}");
+            assert!(
+                Record::from_bytes(text.replace(from, to).as_bytes()).is_err(),
+                "{from}"
+            );
+        }
+        let other = SessionId::random().unwrap().to_string();
+        let swapped = text.replacen(&record.session.to_string(), &other, 1);
+        assert!(
+            Record::from_bytes(swapped.as_bytes())
+                .unwrap_err()
+                .contains("another session")
+        );
+        for end in 0..text.len() - 1 {
+            assert!(Record::from_bytes(&text.as_bytes()[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_name() {
+        let name = RecordName {
+            session: SessionId::random().unwrap(),
+            holder: holder(),
+        };
+        assert_eq!(name.to_string().parse(), Ok(name.clone()));
+        let text = name.to_string();
+        for bad in [
+            "",
+            ".json",
+            &text[1..],
+            &text.replace("-7-", "-07-"),
+            &text.replace("-7-", "-+7-"),
+            &format!(".{text}"),
+            &format!("{text}~"),
+        ] {
+            assert_eq!(bad.parse::<RecordName>(), Err(NotAName), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Record::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The unsafe part: what nix does not offer for a single thread.
+//!
+//! glibc's setgroups(3) and set*id(3) signal every thread of the process to
+//! change with the caller (nptl(7)). In a host that is not ours that would
+//! change the host itself, so the calls here are the kernel's own, which
+//! change the calling thread alone.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io;
+
+use libc::{c_int, c_long, c_void, gid_t, uid_t};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the raw id calls used here take 32-bit ids on 64-bit machines only");
+
+/// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h.
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct CapabilitySet {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Makes the calling thread act as a user towards file systems, for good.
+///
+/// Supplementary groups, fsgid and fsuid become the user's, and every
+/// capability is dropped; each step is read back. The effective uid stays: the
+/// user can neither signal nor trace the thread. There is no way back, so the
+/// thread must end after its work.
+///
+/// Fails if the kernel refuses a step or does not keep it; the thread must then
+/// not be used for anything.
+pub fn become_user_for_files(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    set_groups(groups)?;
+    set_fs_id(libc::SYS_setfsgid, gid)?;
+    set_fs_id(libc::SYS_setfsuid, uid)?;
+    drop_capabilities()
+}
+
+fn set_groups(groups: &[gid_t]) -> io::Result<()> {
+    // SAFETY: the pointer and the count describe one live slice; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    let mut kept = vec![0 as gid_t; groups.len()];
+    // SAFETY: the kernel writes at most `kept.len()` ids into a live slice of that length, and
+    // with a length of 0 only counts.
+    let count =
+        check(unsafe { libc::syscall(libc::SYS_getgroups, kept.len(), kept.as_mut_ptr()) })?;
+    let mut wanted = groups.to_vec();
+    wanted.sort_unstable();
+    kept.sort_unstable();
+    if usize::try_from(count) == Ok(wanted.len()) && kept == wanted {
+        Ok(())
+    } else {
+        Err(io::Error::other(
+            "the kernel did not keep the supplementary groups",
+        ))
+    }
+}
+
+/// setfsuid(2) and setfsgid(2) report no errors: a second call with an id that
+/// can not exist changes nothing and returns the one in force.
+fn set_fs_id(call: c_long, id: uid_t) -> io::Result<()> {
+    // SAFETY: takes and returns plain numbers.
+    unsafe { libc::syscall(call, id) };
+    // SAFETY: as above; -1 is no valid id and so only asks.
+    let now = unsafe { libc::syscall(call, uid_t::MAX) };
+    if now == c_long::from(id) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EPERM))
+    }
+}
+
+fn drop_capabilities() -> io::Result<()> {
+    let mut header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let none = [CapabilitySet::default(); 2];
+    // SAFETY: version 3 takes a header and two sets; both live, and pid 0 is the calling thread.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) })?;
+    let mut kept = [CapabilitySet {
+        effective: 1,
+        permitted: 1,
+        inheritable: 1,
+    }; 2];
+    // SAFETY: version 3 writes two sets into a live array of two.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, kept.as_mut_ptr()) })?;
+    if kept == none {
+        Ok(())
+    } else {
+        Err(io::Error::other("the kernel did not drop the capabilities"))
+    }
+}
+
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The system's allocator, wiping every block before it gives it back.
+///
+/// Keys and tokens pass through libraries that make copies of their own (JSON,
+/// base64). With this allocator none of them outlives its block, whoever made
+/// it. A block that grows is moved by the trait's own `realloc`, which goes
+/// through `dealloc`.
+#[derive(Debug, Default)]
+pub struct WipingAllocator;
+
+// SAFETY: every block comes from and goes back to the system's allocator with the layout it was
+// asked for; wiping stays inside the block.
+unsafe impl GlobalAlloc for WipingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller upholds the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller upholds the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the block is live and `layout.size()` bytes long until the next line; explicit_bzero
+        // is not optimized away (bzero(3)).
+        unsafe { libc::explicit_bzero(block.cast::<c_void>(), layout.size()) };
+        // SAFETY: the caller upholds the contract of `dealloc`.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(key: &str) -> String {
+        let text = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        text.lines().find(|l| l.starts_with(key)).unwrap()[key.len()..]
+            .trim()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_thread_that_may_not_become_a_user_says_so() {
+        let result = std::thread::spawn(|| {
+            // A thread without capabilities is what an unprivileged host has.
+            drop_capabilities().unwrap();
+            become_user_for_files(4321, 4321, &[4321])
+        });
+        let error = result.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_thread_becomes_the_user_and_no_other_thread_does() {
+        if !nix::unistd::geteuid().is_root() {
+            // Without root there is nobody to become; the test above covers that side.
+            return;
+        }
+        let before = (status("Uid:"), status("Groups:"), status("CapEff:"));
+        std::thread::spawn(|| {
+            become_user_for_files(4321, 4322, &[4323, 4324]).unwrap();
+            assert_eq!(status("Uid:"), "0\t0\t0\t4321");
+            assert!(status("Gid:").ends_with("\t4322"));
+            assert_eq!(status("Groups:"), "4323 4324");
+            assert_eq!(status("CapEff:"), "0000000000000000");
+            assert_eq!(status("CapPrm:"), "0000000000000000");
+        })
+        .join()
+        .unwrap();
+        assert_eq!(
+            before,
+            (status("Uid:"), status("Groups:"), status("CapEff:"))
+        );
+    }
+
+    #[test]
+    #[allow(clippy::multiple_unsafe_ops_per_block)]
+    fn a_freed_block_is_wiped() {
+        let layout = Layout::from_size_align(256, 16).unwrap();
+        // SAFETY: a block of our own; after dealloc only the allocator's own words may differ.
+        unsafe {
+            let block = WipingAllocator.alloc(layout);
+            block.write_bytes(0xAA, 256);
+            WipingAllocator.dealloc(block, layout);
+            let again = System.alloc(layout);
+            let left = std::slice::from_raw_parts(again, 256);
+            assert!(again != block || left[32..].iter().all(|b| *b != 0xAA));
+            System.dealloc(again, layout);
+        }
+    }
+}
