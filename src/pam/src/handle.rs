@@ -1,0 +1,79 @@
+//! What the module asks of the PAM handle, without the pointers.
+
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+use pam::constants::PAM_TEXT_INFO;
+use pam::conv::Conv;
+use pam::items::{RHost, Service, User};
+use pam::module::PamHandle;
+use session::close::Session;
+
+/// The name of our data in the handle; nobody else stores anything by it.
+const DATA: &str = "pam_idtoken_session";
+
+/// The session that a handle holds, if it is open.
+///
+/// Dropping it frees memory and does nothing else: libpam drops it in forked
+/// children too. A token is deleted by `pam_sm_close_session` alone.
+type Slot = RefCell<Option<Session>>;
+
+/// `PAM_SERVICE`, or nothing if the host set none.
+pub(crate) fn service(pam: &PamHandle) -> String {
+    pam.get_item::<Service<'_>>()
+        .ok()
+        .flatten()
+        .map_or_else(String::new, |item| text(item.0))
+}
+
+/// `PAM_USER`, as bytes that are text; none if the host set none or it is not UTF-8.
+///
+/// It is taken as it is: asking for a name is not the business of a session.
+pub(crate) fn user(pam: &PamHandle) -> Option<String> {
+    let user = pam.get_item::<User<'_>>().ok().flatten()?;
+    user.0.to_str().ok().map(str::to_owned)
+}
+
+/// `PAM_RHOST`.
+pub(crate) fn remote_host(pam: &PamHandle) -> Option<String> {
+    let host = pam.get_item::<RHost<'_>>().ok().flatten()?;
+    Some(text(host.0)).filter(|host| !host.is_empty())
+}
+
+/// Writes one line on the user's terminal, if the host has a way to.
+pub(crate) fn tell(pam: &PamHandle, message: &str) {
+    if let Ok(Some(conversation)) = pam.get_item::<Conv<'_>>() {
+        // A host that shows nothing is no reason to fail.
+        let _ = conversation.send(PAM_TEXT_INFO, message);
+    }
+}
+
+/// A copy of the open session of this handle.
+pub(crate) fn session(pam: &PamHandle) -> Option<Session> {
+    slot(pam)?.try_borrow().ok()?.clone()
+}
+
+/// Keeps the session in the handle; false if libpam has no memory for it.
+pub(crate) fn keep(pam: &mut PamHandle, session: Session) -> bool {
+    pam.set_data(DATA, Box::new(Slot::new(Some(session))))
+        .is_ok()
+}
+
+/// Forgets the session of this handle: it is closed.
+pub(crate) fn forget(pam: &PamHandle) {
+    if let Some(mut session) = slot(pam).and_then(|slot| slot.try_borrow_mut().ok()) {
+        session.take();
+    }
+}
+
+fn slot(pam: &PamHandle) -> Option<&Slot> {
+    // SAFETY: only `keep` stores anything by this name, and it stores a `Slot`. The module is
+    // never unloaded (-z nodelete), so one build of it owns the type for the life of the host.
+    unsafe { pam.get_data::<Slot>(DATA) }.ok()
+}
+
+fn text(item: &CStr) -> String {
+    item.to_string_lossy().into_owned()
+}
