@@ -1,2 +1,43 @@
-//! idtokenctl.
-fn main() {}
+//! `idtokenctl`: shows and checks the tokens of this host's sessions.
+//!
+//! Exit codes: 0 all is well, 1 something is not (the output says what), 2 the
+//! command line could not be understood.
+
+mod args;
+mod check;
+mod list;
+mod output;
+mod pamd;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use session::sys::WipingAllocator;
+
+use args::{Args, Command};
+use output::Output;
+
+/// Keys pass through this process too.
+#[global_allocator]
+static ALLOCATOR: WipingAllocator = WipingAllocator;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = Output::stdout();
+    let result = match &args.command {
+        Command::Check(options) => check::run(&args, options, &mut out),
+        Command::List(options) => list::run(&args, options, &mut out),
+        Command::Verify(options) => verify::run(&args, options, &mut out),
+        Command::ShowConfig => show::run(&args, &mut out),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The stacks of `/etc/pam.d`, read as libpam reads them (pam.conf(5)).
+
+use std::fs;
+use std::path::Path;
+
+/// Deeper than any stack that libpam itself would load.
+const DEPTH: usize = 16;
+
+/// A line of the session stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Where it stands, as in `/etc/pam.d/sshd:12`.
+    pub(crate) place: String,
+    /// `required`, `optional`, `[success=ok default=ignore]`.
+    pub(crate) control: String,
+    /// The module as it is written.
+    pub(crate) module: String,
+    /// Its arguments.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Line {
+    /// Whether it is this module, under any path.
+    pub(crate) fn is(&self, module: &str) -> bool {
+        Path::new(&self.module)
+            .file_name()
+            .is_some_and(|name| name == module)
+    }
+}
+
+/// The session stack of a service, with everything that it includes in place.
+///
+/// The error says which file could not be read.
+pub(crate) fn session_stack(dir: &Path, service: &str) -> Result<Vec<Line>, String> {
+    let mut stack = Vec::new();
+    read_into(&mut stack, dir, service, DEPTH)?;
+    Ok(stack)
+}
+
+fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Result<(), String> {
+    let path = dir.join(name);
+    if depth == 0 {
+        return Err(format!(
+            "{} is included too deeply; look for a loop",
+            path.display()
+        ));
+    }
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("could not read {}: {error}", path.display()))?;
+    for (number, line) in logical_lines(&text) {
+        let words = split(&line);
+        let mut words = words.iter().map(String::as_str);
+        let Some(kind) = words.next() else { continue };
+        if kind == "@include" {
+            if let Some(name) = words.next() {
+                read_into(stack, dir, name, depth - 1)?;
+            }
+            continue;
+        }
+        if !kind.trim_start_matches('-').eq_ignore_ascii_case("session") {
+            continue;
+        }
+        let (Some(control), Some(module)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if control == "include" || control == "substack" {
+            read_into(stack, dir, module, depth - 1)?;
+            continue;
+        }
+        stack.push(Line {
+            place: format!("{}:{number}", path.display()),
+            control: control.to_owned(),
+            module: module.to_owned(),
+            arguments: words.map(str::to_owned).collect(),
+        });
+    }
+    Ok(())
+}
+
+/// Lines without comments, those ending in a backslash joined with the next.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        let (number, mut joined) = open.take().unwrap_or((index + 1, String::new()));
+        if let Some(start) = line.strip_suffix('\\') {
+            joined.push_str(start);
+            joined.push(' ');
+            open = Some((number, joined));
+        } else {
+            joined.push_str(line);
+            lines.push((number, joined));
+        }
+    }
+    lines.extend(open);
+    lines
+}
+
+/// Words between blanks; `[...]` is one word, without its brackets if it is an argument.
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let end = if rest.starts_with('[') {
+            rest.find(']').map_or(rest.len(), |end| end + 1)
+        } else {
+            rest.find(char::is_whitespace).unwrap_or(rest.len())
+        };
+        let (word, after) = rest.split_at(end);
+        let is_argument = words.len() >= 3;
+        let inner = word
+            .strip_prefix('[')
+            .and_then(|word| word.strip_suffix(']'));
+        words.push(inner.filter(|_| is_argument).unwrap_or(word).to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn includes_stand_where_they_are_included() {
+        let dir = dir(&[
+            (
+                "sshd",
+                "# comment\nauth required pam_unix.so\n@include common\nsession include more\n\
+                 -session optional pam_idtoken.so config=/x [contact=the help desk] # end\n",
+            ),
+            (
+                "common",
+                "session [default=1] pam_permit.so\nsession \\\n required pam_unix.so\n",
+            ),
+            ("more", "session optional pam_systemd.so\n"),
+        ]);
+        let stack = session_stack(dir.path(), "sshd").unwrap();
+        let modules: Vec<&str> = stack.iter().map(|line| line.module.as_str()).collect();
+        assert_eq!(
+            modules,
+            [
+                "pam_permit.so",
+                "pam_unix.so",
+                "pam_systemd.so",
+                "pam_idtoken.so"
+            ]
+        );
+        assert_eq!(stack[0].control, "[default=1]");
+        assert_eq!(stack[3].arguments, ["config=/x", "contact=the help desk"]);
+        assert!(stack[3].place.ends_with("sshd:5") && stack[1].place.ends_with("common:2"));
+        assert!(stack[3].is("pam_idtoken.so"));
+    }
+
+    #[test]
+    fn a_missing_file_and_a_loop_are_named() {
+        let dir = dir(&[
+            ("a", "@include b\n"),
+            ("b", "session include a\n"),
+            ("c", "@include d\n"),
+        ]);
+        assert!(session_stack(dir.path(), "a").unwrap_err().contains("loop"));
+        assert!(session_stack(dir.path(), "c").unwrap_err().contains("/d"));
+    }
+}

@@ -1,0 +1,106 @@
+//! `idtokenctl verify`: what each token of a file is worth on this host.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use idtoken::{Decoded, SigningKey};
+use session::config::Config;
+use session::host::unix_nanoseconds;
+use session::issuer;
+
+use crate::args::{Args, VerifyOptions};
+use crate::list::utc;
+use crate::output::Output;
+
+/// HTCondor itself reads no more of a token file than this.
+const LIMIT: u64 = 64 * 1024;
+
+/// Checks every token; true only if there is one and all are valid.
+pub(crate) fn run(
+    args: &Args,
+    options: &VerifyOptions,
+    out: &mut Output,
+) -> Result<bool, Box<dyn Error>> {
+    let euid = session::host::euid();
+    let config = Config::load(&args.as_arguments(), euid)?;
+    let text = read(&options.file)?;
+    let (keys, missing) = match issuer::read_keys(&config, euid) {
+        Ok((keys, missing)) => (keys, missing.iter().map(ToString::to_string).collect()),
+        Err(error) => (Vec::new(), vec![error.to_string()]),
+    };
+    for why in &missing {
+        out.line(format!("note: {why}"))?;
+    }
+    let keys: Vec<&SigningKey> = keys.iter().collect();
+    let issuer = config.trust_domain.as_ref();
+    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let (mut tokens, mut valid) = (0, 0);
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| is_token(line)) {
+        tokens += 1;
+        let verdict = match idtoken::verify(line, &keys, issuer, now) {
+            Ok(_) => {
+                valid += 1;
+                "valid".to_owned()
+            }
+            Err(refusal) => format!("not valid: {refusal}"),
+        };
+        out.line(format!("line {}: {verdict}", number + 1))?;
+        if let Ok(seen) = idtoken::decode(line.trim()) {
+            describe(&seen, out)?;
+        }
+    }
+    if tokens == 0 {
+        out.line(format!("{} holds no token", options.file.display()))?;
+    }
+    Ok(tokens > 0 && tokens == valid)
+}
+
+fn is_token(line: &str) -> bool {
+    idtoken::lines(line).next().is_some()
+}
+
+fn describe(seen: &Decoded, out: &mut Output) -> io::Result<()> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+    let time = |value: Option<u64>| value.map_or_else(|| "none".into(), utc);
+    out.line(format!("  sub   {}", text(&seen.sub)))?;
+    out.line(format!("  iss   {}", text(&seen.iss)))?;
+    out.line(format!("  kid   {}", text(&seen.kid)))?;
+    out.line(format!("  jti   {}", text(&seen.jti)))?;
+    out.line(format!("  iat   {}", time(seen.iat)))?;
+    out.line(format!(
+        "  exp   {}",
+        seen.exp.map_or_else(|| "never".into(), utc)
+    ))?;
+    out.line(format!(
+        "  scope {}",
+        seen.scope.as_deref().unwrap_or("unrestricted")
+    ))
+}
+
+fn read(path: &Path) -> Result<String, Box<dyn Error>> {
+    let failed = |error: io::Error| format!("could not read {}: {error}", path.display());
+    let mut text = String::new();
+    if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(LIMIT)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        return Ok(text);
+    }
+    // A FIFO must not make an administrator wait.
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(format!("{} is not a regular file", path.display()).into());
+    }
+    file.take(LIMIT).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
