@@ -21,7 +21,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     // Somebody else's provider in the same program does as well, if it knows HS256.
-    INSTALLED.call_once(|| drop(PROVIDER.install_default()));
+    INSTALLED.call_once(|| {
+        let _ = PROVIDER.install_default();
+    });
 }
 
 struct Hs256(Hmac<Sha256>);
@@ -73,6 +75,8 @@ impl JwtVerifier for Hs256 {
     }
 }
 
+// The signatures are those of CryptoProvider.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     Ok(Box::new(Hs256::new(
         *algorithm,
@@ -81,6 +85,7 @@ fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jw
     )?))
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)]
 fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     Ok(Box::new(Hs256::new(
         *algorithm,
