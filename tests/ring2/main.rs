@@ -1,2 +1,76 @@
-//! Ring 2.
-fn main() {}
+//! Ring 2: the real libpam, without HTCondor and without a booted host.
+//!
+//! Tests that need a host of root's are ignored for other users; CI runs as root.
+
+mod binary;
+mod codes;
+mod failures;
+mod homes;
+mod hosts;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use pam_idtoken_tests::host::lab::is_root;
+use pam_idtoken_tests::host::{Lab, Who};
+
+/// A test of the module in a host.
+enum Test {
+    /// Holds for a host of root's and for one of an ordinary user's.
+    Both(&'static str, fn(Who)),
+    /// Needs a host of root's.
+    Root(&'static str, fn()),
+    /// Looks at the built files.
+    Files(&'static str, fn()),
+}
+
+const PAM_SUCCESS: i32 = 0;
+const PAM_SESSION_ERR: i32 = 14;
+const PAM_TEXT_INFO: i32 = 4;
+const PAM_SILENT: i32 = 0x8000;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests = codes::TESTS
+        .iter()
+        .chain(binary::TESTS)
+        .chain(failures::TESTS)
+        .chain(homes::TESTS)
+        .chain(hosts::TESTS);
+    let mut trials = Vec::new();
+    for test in tests {
+        match *test {
+            Test::Both(name, test) => {
+                trials.push(trial(format!("{name}, as a user"), move || test(Who::Alice)));
+                let as_root = trial(format!("{name}, as root"), move || test(Who::Root));
+                trials.push(as_root.with_ignored_flag(!is_root()));
+            }
+            Test::Root(name, test) => {
+                trials.push(trial(name.to_owned(), test).with_ignored_flag(!is_root()));
+            }
+            Test::Files(name, test) => trials.push(trial(name.to_owned(), test)),
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        test();
+        Ok(())
+    })
+}
+
+/// The one line of the log that has this part.
+#[track_caller]
+fn line<'a>(log: &'a [String], part: &str) -> &'a str {
+    let found: Vec<&String> = log.iter().filter(|line| line.contains(part)).collect();
+    assert_eq!(found.len(), 1, "lines with {part:?}: {log:#?}");
+    found[0]
+}
+
+/// Asserts that alice's home and the records are empty.
+#[track_caller]
+fn nothing_is_left(lab: &Lab) {
+    assert_eq!((lab.tokens(), lab.records()), (vec![], vec![]));
+}

@@ -1,2 +1,55 @@
-//! Ring 3.
-fn main() {}
+//! Ring 3: a real pool, real logins.
+//!
+//! One pool is booted for all tests. They run one after the other, since some
+//! of them change a host; each leaves it as it was.
+
+mod condor;
+mod failures;
+mod planted;
+mod policy;
+mod sessions;
+mod tool;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use pam_idtoken_tests::pool::{Build, Pool};
+
+type Test = (&'static str, fn(&Pool));
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let tests: Vec<Test> = [
+        // First, while no host has the module.
+        condor::BEFORE,
+        sessions::TESTS,
+        condor::TESTS,
+        planted::TESTS,
+        policy::TESTS,
+        failures::TESTS,
+        tool::TESTS,
+    ]
+    .concat();
+    let pool: Option<&'static Pool> = (!arguments.list).then(|| &*Box::leak(Box::new(Pool::boot())));
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                let pool = pool.ok_or("only listed")?;
+                // Installing again is harmless; any test can run alone.
+                if !name.starts_with("without the module") {
+                    pool.install(&Build::find());
+                }
+                test(pool);
+                Ok(())
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(pool) = pool {
+        // SAFETY: the pool was leaked above and no test runs any more.
+        drop(unsafe { Box::from_raw(std::ptr::from_ref(pool).cast_mut()) });
+    }
+    conclusion.exit_code()
+}

@@ -1,3 +1,19 @@
-//! Rings 2 and 3.
+//! What rings 2 and 3, the demonstrations and the benchmark are made of.
+
+pub mod command;
 pub mod host;
 pub mod pool;
+
+use std::path::PathBuf;
+
+/// Where the release build is: `IDTOKEN_BUILD_DIR`, or else `target/release`.
+pub fn build_dir() -> PathBuf {
+    std::env::var_os("IDTOKEN_BUILD_DIR").map_or_else(
+        || {
+            let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+            let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+            target.unwrap_or_else(|| workspace.join("target")).join("release")
+        },
+        PathBuf::from,
+    )
+}

@@ -1,1 +1,86 @@
-//! A PAM application for ring 2.
+//! A host of the module for ring 2: the real libpam in a child process.
+//!
+//! The child, `pam-host`, is told what to do by a [`Scenario`] and answers with
+//! [`Answers`]. It runs as root or as an ordinary user, sees users of its own
+//! through nss_wrapper, and has a /dev/log of its own.
+
+pub mod lab;
+pub mod pam;
+pub mod snapshot;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use snapshot::Snapshot;
+
+pub use lab::{Lab, Outcome, Who};
+
+/// What the host does, in this order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Step {
+    /// pam_start. Made by itself before the first step that needs it.
+    Start,
+    /// pam_open_session with these flags.
+    Open(i32),
+    /// pam_close_session.
+    Close,
+    /// pam_setcred with this flag.
+    SetCred(i32),
+    /// pam_authenticate.
+    Authenticate,
+    /// pam_acct_mgmt.
+    Account,
+    /// pam_chauthtok.
+    Password,
+    /// pam_end, with PAM_DATA_SILENT or not.
+    End {
+        /// As a forked child calls it.
+        silent: bool,
+    },
+    /// Takes a snapshot of the process.
+    Snapshot,
+    /// Sets the umask.
+    Umask(u32),
+    /// Sets an environment variable of the process.
+    Env(String, String),
+    /// Ignores SIGCHLD.
+    IgnoreSigchld,
+    /// Does the steps in a forked child, which inherits the handle, and waits for it.
+    Fork(Vec<Step>),
+    /// Opens and closes a session in this many threads at once, each with a handle of its own.
+    Threads(usize),
+    /// Runs a shell command.
+    Sh(String),
+}
+
+/// One host process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scenario {
+    /// Where the service files are.
+    pub confdir: String,
+    /// The service.
+    pub service: String,
+    /// `PAM_USER`.
+    pub user: String,
+    /// `PAM_RHOST`.
+    pub rhost: Option<String>,
+    /// What it does.
+    pub steps: Vec<Step>,
+}
+
+/// What the host saw.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Answers {
+    /// The return code of each PAM call, by name, in order.
+    pub codes: Vec<(String, i32)>,
+    /// What the conversation was given: message style and text.
+    pub messages: Vec<(i32, String)>,
+    /// The PAM environment at each pam_end.
+    pub environment: Vec<BTreeMap<String, String>>,
+    /// One for each [`Step::Snapshot`].
+    pub snapshots: Vec<Snapshot>,
+    /// What the shell commands printed.
+    pub shell: Vec<String>,
+    /// What the forked children saw.
+    pub children: Vec<Answers>,
+}

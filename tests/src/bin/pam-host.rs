@@ -1,0 +1,143 @@
+//! A program with PAM in it: does what a scenario says and writes down what it saw.
+//!
+//!     pam-host SCENARIO ANSWERS
+//!
+//! Its standard output and error stay empty, unless a module writes on them.
+
+use std::sync::Barrier;
+
+use pam_idtoken_tests::host::pam::{PAM_DATA_SILENT, Transaction};
+use pam_idtoken_tests::host::snapshot::Snapshot;
+use pam_idtoken_tests::host::{Answers, Scenario, Step};
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (scenario, answers) = (args.next().unwrap(), args.next().unwrap());
+    let scenario: Scenario =
+        serde_json::from_str(&std::fs::read_to_string(scenario).unwrap()).unwrap();
+    // As any host does before it opens a session: the name service keeps files open.
+    let _ = nix::unistd::User::from_name("root");
+    let _ = nix::unistd::Group::from_name("root");
+    let mut host = Host { scenario, transaction: None, answers: Answers::default() };
+    let steps = host.scenario.steps.clone();
+    host.run(&steps);
+    host.collect();
+    std::fs::write(answers, serde_json::to_vec(&host.answers).unwrap()).unwrap();
+}
+
+struct Host {
+    scenario: Scenario,
+    transaction: Option<Transaction>,
+    answers: Answers,
+}
+
+impl Host {
+    fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Start => {
+                self.transaction();
+            }
+            Step::Open(flags) => self.call("open", |pam| pam.open(*flags)),
+            Step::Close => self.call("close", |pam| pam.close(0)),
+            Step::SetCred(flags) => self.call("setcred", |pam| pam.set_cred(*flags)),
+            Step::Authenticate => self.call("authenticate", |pam| pam.authenticate(0)),
+            Step::Account => self.call("account", |pam| pam.account(0)),
+            Step::Password => self.call("password", |pam| pam.password(0)),
+            Step::End { silent } => self.end(*silent),
+            Step::Snapshot => self.answers.snapshots.push(Snapshot::take()),
+            Step::Umask(mask) => {
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));
+            }
+            // SAFETY: this program has one thread at this point.
+            Step::Env(key, value) => unsafe { std::env::set_var(key, value) },
+            Step::IgnoreSigchld => {
+                // SAFETY: ignoring a signal runs no code of ours.
+                unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            }
+            Step::Fork(steps) => self.fork(steps),
+            Step::Threads(count) => self.threads(*count),
+            Step::Sh(script) => {
+                let output =
+                    std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap();
+                self.answers.shell.push(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+        }
+    }
+
+    fn transaction(&mut self) -> &mut Transaction {
+        let Scenario { confdir, service, user, rhost, .. } = &self.scenario;
+        self.transaction.get_or_insert_with(|| {
+            Transaction::start(confdir, service, user, rhost.as_deref()).unwrap()
+        })
+    }
+
+    fn call(&mut self, name: &str, call: impl FnOnce(&mut Transaction) -> i32) {
+        let code = call(self.transaction());
+        self.answers.codes.push((name.to_owned(), code));
+    }
+
+    /// Takes over what the transaction saw, before it ends or the process does.
+    fn collect(&mut self) {
+        if let Some(pam) = &self.transaction {
+            self.answers.messages.extend_from_slice(pam.messages());
+            self.answers.environment.push(pam.environment());
+        }
+    }
+
+    fn end(&mut self, silent: bool) {
+        self.collect();
+        if let Some(pam) = self.transaction.take() {
+            let code = pam.end(if silent { PAM_DATA_SILENT } else { 0 });
+            self.answers.codes.push(("end".to_owned(), code));
+        }
+    }
+
+    fn fork(&mut self, steps: &[Step]) {
+        let file = std::env::temp_dir().join(format!("child-{}", std::process::id()));
+        // SAFETY: this program has one thread at this point.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => {
+                self.answers = Answers::default();
+                self.run(steps);
+                self.collect();
+                std::fs::write(&file, serde_json::to_vec(&self.answers).unwrap()).unwrap();
+                // SAFETY: ends the process without touching what it shares with its parent.
+                unsafe { libc::_exit(0) };
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                nix::sys::wait::waitpid(child, None).unwrap();
+                let answers = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+                std::fs::remove_file(file).unwrap();
+                self.answers.children.push(answers);
+            }
+        }
+    }
+
+    fn threads(&mut self, count: usize) {
+        let Scenario { confdir, service, user, rhost, .. } = self.scenario.clone();
+        let all_open = Barrier::new(count);
+        let codes: Vec<(String, i32)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let rhost = rhost.as_deref();
+                        let mut pam = Transaction::start(&confdir, &service, &user, rhost).unwrap();
+                        let opened = pam.open(0);
+                        all_open.wait();
+                        let closed = pam.close(0);
+                        pam.end(0);
+                        [("open".to_owned(), opened), ("close".to_owned(), closed)]
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        self.answers.codes.extend(codes);
+    }
+}

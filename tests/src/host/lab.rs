@@ -1,0 +1,328 @@
+//! A scratch host for ring 2: keys, configuration, users and homes in a
+//! directory of its own, and the child that plays the host.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, mknod};
+
+use super::{Answers, Scenario, Step};
+
+/// uid and gid of alice, who has a home here.
+pub const ALICE: u32 = 54_321;
+/// Another user.
+pub const BOB: u32 = 54_322;
+
+/// As whom the host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// As root, as sshd does.
+    Root,
+    /// As alice herself: libpam needs no root.
+    Alice,
+}
+
+/// A scratch host.
+pub struct Lab {
+    dir: tempfile::TempDir,
+    who: Who,
+    log: Option<Daemon>,
+}
+
+/// A log daemon: it reads all the time, since the queue of a socket is short.
+struct Daemon {
+    path: PathBuf,
+    lines: Receiver<String>,
+}
+
+/// What the tests send themselves to know that everything before it was read.
+const MARK: &str = "the tests have seen all";
+
+impl Daemon {
+    fn start(path: PathBuf) -> Self {
+        let socket = UnixDatagram::bind(&path).unwrap();
+        allow(&path, 0o666);
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            // Ends when the lab does, with its next line or with the tests.
+            while let Ok(size) = socket.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+                if sender.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { path, lines }
+    }
+
+    fn read(&self) -> Vec<String> {
+        UnixDatagram::unbound().unwrap().send_to(MARK.as_bytes(), &self.path).unwrap();
+        std::iter::from_fn(|| self.lines.recv().ok()).take_while(|line| line != MARK).collect()
+    }
+}
+
+/// What one run of the host left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the host saw.
+    pub answers: Answers,
+    /// The module's lines in the log, from `pam_idtoken(` on.
+    pub log: Vec<String>,
+}
+
+impl Outcome {
+    /// The return codes of a call, in order.
+    pub fn codes(&self, name: &str) -> Vec<i32> {
+        self.answers.codes.iter().filter(|(n, _)| n == name).map(|(_, code)| *code).collect()
+    }
+}
+
+/// Module, tool and host where any user may read them.
+fn artefacts() -> &'static Path {
+    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        allow(dir.path(), 0o755);
+        for name in ["libpam_idtoken.so", "idtokenctl", "pam-host"] {
+            let from = crate::build_dir().join(name);
+            fs::copy(&from, dir.path().join(name))
+                .unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
+            allow(&dir.path().join(name), 0o755);
+        }
+        dir
+    })
+    .path()
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Whether the tests run as root; without it some things can not be made.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+impl Lab {
+    /// A host with a key, a configuration, alice's empty home and a log.
+    pub fn new(who: Who) -> Self {
+        assert!(who == Who::Alice || is_root(), "a host of root's needs root");
+        let dir = tempfile::tempdir().unwrap();
+        allow(dir.path(), 0o755);
+        let mut lab = Self { dir, who, log: None };
+        for name in ["home", "home/alice", "home/bob", "keys", "etc", "pam.d", "dev", "tmp"] {
+            fs::create_dir(lab.path(name)).unwrap();
+        }
+        allow(&lab.path("tmp"), 0o777);
+        fs::write(lab.path("keys/POOL"), "a scratch key").unwrap();
+        allow(&lab.path("keys/POOL"), 0o600);
+        lab.give("home/alice", ALICE);
+        lab.give("home/bob", BOB);
+        if who == Who::Alice {
+            for name in ["", "keys", "keys/POOL", "etc"] {
+                lab.give(name, ALICE);
+            }
+        }
+        if is_root() {
+            lab.log = Some(Daemon::start(lab.path("dev/log")));
+            for (name, minor) in [("null", 3), ("zero", 5), ("urandom", 9)] {
+                let node = nix::sys::stat::makedev(1, minor);
+                let all = Mode::from_bits_truncate(0o666);
+                mknod(&lab.path("dev").join(name), SFlag::S_IFCHR, all, node).unwrap();
+                allow(&lab.path("dev").join(name), 0o666);
+            }
+        }
+        lab.configure("");
+        lab.line("");
+        lab
+    }
+
+    /// A path on the scratch host.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Alice's tokens.d.
+    pub fn tokens_d(&self) -> PathBuf {
+        self.path("home/alice/.condor/tokens.d")
+    }
+
+    /// The names in alice's tokens.d.
+    pub fn tokens(&self) -> Vec<String> {
+        names(&self.tokens_d())
+    }
+
+    /// The records of alice's sessions.
+    pub fn records(&self) -> Vec<String> {
+        names(&self.path("state/sessions").join(alice_uid().to_string()))
+    }
+
+    /// Makes a path somebody's, if the tests may.
+    pub fn give(&self, name: &str, uid: u32) {
+        if is_root() {
+            chown(self.path(name), Some(uid), Some(uid)).unwrap();
+        }
+    }
+
+    /// Writes the configuration: what every test needs, and what is given.
+    pub fn configure(&self, more: &str) {
+        let text = format!(
+            "trust_domain = \"lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
+             password_directory = {:?}\nmin_uid = 1\nservices = [\"test\"]\n{more}",
+            self.path("state"),
+            self.path("keys"),
+        );
+        fs::write(self.path("etc/config.toml"), text).unwrap();
+        allow(&self.path("etc/config.toml"), 0o644);
+        if self.who == Who::Alice {
+            self.give("etc/config.toml", ALICE);
+        }
+    }
+
+    /// The module as it is named in a service file, with its configuration.
+    pub fn module(&self, arguments: &str) -> String {
+        let module = artefacts().join("libpam_idtoken.so");
+        let config = self.path("etc/config.toml");
+        format!("{} config={} {arguments}", module.display(), config.display())
+    }
+
+    /// Makes the service `test` of the module alone, with these arguments.
+    pub fn line(&self, arguments: &str) {
+        let module = self.module(arguments);
+        let text: String = ["auth", "account", "password", "session"]
+            .iter()
+            .map(|kind| format!("{kind} required {module}\n"))
+            .collect();
+        self.service("test", &text);
+    }
+
+    /// Writes a service file.
+    pub fn service(&self, name: &str, text: &str) {
+        fs::write(self.path("pam.d").join(name), text).unwrap();
+        allow(&self.path("pam.d").join(name), 0o644);
+    }
+
+    /// Runs the host for alice.
+    pub fn run(&self, steps: &[Step]) -> Outcome {
+        self.run_as("alice", "test", steps)
+    }
+
+    /// Runs the host for a user of a service.
+    pub fn run_as(&self, user: &str, service: &str, steps: &[Step]) -> Outcome {
+        let scenario = Scenario {
+            confdir: self.path("pam.d").display().to_string(),
+            service: service.into(),
+            user: user.into(),
+            rhost: Some("192.0.2.7".into()),
+            steps: steps.to_vec(),
+        };
+        let (input, output) = (self.path("tmp/scenario"), self.path("tmp/answers"));
+        fs::write(&input, serde_json::to_vec(&scenario).unwrap()).unwrap();
+        allow(&input, 0o644);
+        let _ = fs::remove_file(&output);
+        let said = self.command("pam-host").arg(&input).arg(&output).output().unwrap();
+        assert!(
+            said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
+            "the host ended with {}: {}{}",
+            said.status,
+            String::from_utf8_lossy(&said.stdout),
+            String::from_utf8_lossy(&said.stderr)
+        );
+        let answers = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
+        Outcome { answers, log: self.read_log() }
+    }
+
+    /// Runs idtokenctl with the lab's configuration.
+    pub fn tool(&self, args: &[&str]) -> crate::command::Answer {
+        let config = self.path("etc/config.toml");
+        crate::command::run(self.command("idtokenctl").arg("--config").arg(config).args(args))
+    }
+
+    /// One of our programs on the scratch host: its users, its /dev/log, its uid.
+    fn command(&self, program: &str) -> Command {
+        let (uid, dev) = (alice_uid(), self.path("dev"));
+        let passwd = format!(
+            "root:x:0:0::/root:/bin/sh\ncondor:x:77:77::/nowhere:/bin/sh\n\
+             alice:x:{uid}:{uid}::{0}/alice:/bin/sh\nbob:x:{BOB}:{BOB}::{0}/bob:/bin/sh\n\
+             ghost:x:54323:54323::{0}/none:/bin/sh\nAD\\carol:x:54324:54324::{0}/carol:/bin/sh\n\
+             carol@ad.test:x:54324:54324::{0}/carol:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n",
+            self.path("home").display()
+        );
+        fs::write(self.path("etc/passwd"), passwd).unwrap();
+        let group = format!("root:x:0:\nalice:x:{uid}:\nbob:x:{BOB}:\npool:x:54400:alice,bob\n");
+        fs::write(self.path("etc/group"), group).unwrap();
+        let mut command = Command::new(artefacts().join(program));
+        command
+            .env_clear()
+            .env("LD_PRELOAD", "libnss_wrapper.so")
+            .env("NSS_WRAPPER_PASSWD", self.path("etc/passwd"))
+            .env("NSS_WRAPPER_GROUP", self.path("etc/group"))
+            .env("TMPDIR", self.path("tmp"))
+            .current_dir("/")
+            .stdin(Stdio::null());
+        let who = self.who;
+        if is_root() {
+            // SAFETY: between fork and exec only system calls are made, on data made before.
+            unsafe {
+                command.pre_exec(move || {
+                    unshare(CloneFlags::CLONE_NEWNS)?;
+                    let none = None::<&str>;
+                    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+                    mount(Some(dev.as_path()), "/dev", none, MsFlags::MS_BIND, none)?;
+                    if who == Who::Alice {
+                        let id = libc::gid_t::from(ALICE);
+                        let ok = libc::setgroups(0, std::ptr::null()) == 0
+                            && libc::setgid(id) == 0
+                            && libc::setuid(ALICE) == 0;
+                        if !ok {
+                            return Err(std::io::Error::last_os_error());
+                        }
+                    }
+                    Ok(())
+                });
+            }
+        }
+        command
+    }
+
+    /// The module's lines; libpam has its own.
+    fn read_log(&self) -> Vec<String> {
+        let lines = self.log.as_ref().map(Daemon::read).unwrap_or_default();
+        let module = |text: &String| {
+            let (level, rest) = text.split_at(text.find('>')? + 1);
+            let start = rest.find("pam_idtoken(")?;
+            assert!(!rest.trim_end().contains('\n'), "{text:?}");
+            Some(format!("{level} {}", rest[start..].trim_end()))
+        };
+        lines.iter().filter_map(module).collect()
+    }
+
+    /// Takes /dev/log away.
+    pub fn without_log(&mut self) {
+        self.log = None;
+        let _ = fs::remove_file(self.path("dev/log"));
+    }
+}
+
+/// Alice is who runs the tests if that is not root.
+fn alice_uid() -> u32 {
+    if is_root() { ALICE } else { nix::unistd::geteuid().as_raw() }
+}
+
+/// The names in a directory, sorted; none if it is not there.
+pub fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

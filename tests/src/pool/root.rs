@@ -1,0 +1,83 @@
+//! The file system all hosts of a pool start from: Debian with HTCondor and
+//! sshd from Debian's own packages, and the users of the tests.
+//!
+//! It takes half a minute to build, so it is kept; `VERSION` changes with what
+//! is in it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::path;
+use crate::command::must;
+
+const SUITE: &str = "trixie";
+const VERSION: u32 = 1;
+
+const PACKAGES: &str = "condor,dbus,iproute2,libpam-modules,libpam-systemd,openssh-client,\
+                        openssh-server,procps,systemd,systemd-sysv";
+
+/// The directory with `root`, `pool-home` (what becomes /home) and the ssh key
+/// `id` of everybody, built now if it is not there.
+///
+/// It is in `IDTOKEN_POOL_CACHE`, or else in /var/cache/pam_idtoken-tests.
+pub(super) fn ready() -> PathBuf {
+    let cache = std::env::var_os("IDTOKEN_POOL_CACHE")
+        .map_or_else(|| "/var/cache/pam_idtoken-tests".into(), PathBuf::from);
+    fs::create_dir_all(&cache).unwrap();
+    let lock = File::create(cache.join(".lock")).unwrap();
+    // Somebody else may be building it: this waits for them.
+    lock.lock().unwrap();
+    let ready = cache.join(format!("{SUITE}-{VERSION}"));
+    if !ready.exists() {
+        let unfinished = cache.join(format!("{SUITE}-{VERSION}.unfinished"));
+        must("rm", &["-rf", path(&unfinished)]);
+        build(&unfinished);
+        fs::rename(&unfinished, &ready).unwrap();
+    }
+    ready
+}
+
+fn build(dir: &Path) {
+    let root = dir.join("root");
+    fs::create_dir_all(dir).unwrap();
+    let include = format!("--include={PACKAGES}");
+    must("mmdebstrap", &["--quiet", "--variant=minbase", &include, SUITE, path(&root)]);
+    add_users(&root);
+    open_the_door(dir, &root);
+    // What no host of the pool needs.
+    in_root(
+        &root,
+        "systemctl enable condor ssh; systemctl mask rpcbind.service rpcbind.socket \
+         systemd-resolved systemd-networkd nfs-client.target || true",
+    );
+    must("cp", &["-a", path(&root.join("home")), path(&dir.join("pool-home"))]);
+}
+
+/// The users of the tests: dave is in the group nocondor, svc has the uid of a
+/// system user, the homes of ghost and real are not there.
+fn add_users(root: &Path) {
+    in_root(root, "groupadd nocondor");
+    for user in ["alice", "bob", "carol", "dave"] {
+        in_root(root, &format!("useradd -m -s /bin/bash {user}"));
+    }
+    in_root(root, "usermod -aG nocondor dave");
+    in_root(root, "useradd -r -u 900 -m -d /home/svc -s /bin/bash svc");
+    in_root(root, "useradd -u 2000 -M -d /home/ghost -s /bin/bash ghost");
+    in_root(root, "useradd -u 2001 -M -d /home/real -s /bin/bash real");
+}
+
+/// One ssh key lets everybody in, with a home and without.
+fn open_the_door(dir: &Path, root: &Path) {
+    let key = dir.join("id");
+    must("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", path(&key)]);
+    fs::copy(dir.join("id.pub"), root.join("etc/ssh/authorized_keys")).unwrap();
+    fs::write(
+        root.join("etc/ssh/sshd_config.d/pool.conf"),
+        "AuthorizedKeysFile /etc/ssh/authorized_keys\nMaxStartups 200\nUseDNS no\n",
+    )
+    .unwrap();
+}
+
+fn in_root(root: &Path, script: &str) {
+    must("chroot", &[path(root), "sh", "-ec", script]);
+}
