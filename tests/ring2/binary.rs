@@ -10,11 +10,17 @@ use crate::Test::{self, Files};
 pub(crate) const TESTS: &[Test] = &[
     Files("nothing is exported but the entry points of PAM", exports),
     Files("the module loads with every symbol resolved", loads),
-    Files("the module needs no library but those of the C library, gcc and PAM", needs),
+    Files(
+        "the module needs no library but those of the C library, gcc and PAM",
+        needs,
+    ),
     Files("the module is never unloaded", nodelete),
     Files("the module is at most 1 MiB", size),
     Files("idtokenctl does not link libpam", tool_without_pam),
-    Files("no RSA and no elliptic curve is in the module", no_other_crypto),
+    Files(
+        "no RSA and no elliptic curve is in the module",
+        no_other_crypto,
+    ),
 ];
 
 fn module() -> PathBuf {
@@ -23,8 +29,10 @@ fn module() -> PathBuf {
 
 fn exports() {
     let symbols = must("nm", &["-D", "--defined-only", module().to_str().unwrap()]).stdout;
-    let mut names: Vec<&str> =
-        symbols.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
+    let mut names: Vec<&str> = symbols
+        .lines()
+        .map(|line| line.split_whitespace().last().unwrap())
+        .collect();
     names.sort_unstable();
     assert_eq!(
         names,
@@ -64,7 +72,10 @@ fn needs() {
 fn nodelete() {
     let text = dynamic(&module());
     let flags = text.lines().find(|line| line.contains("FLAGS_1")).unwrap();
-    assert!(flags.contains("NODELETE") && flags.contains("NOW"), "{flags}");
+    assert!(
+        flags.contains("NODELETE") && flags.contains("NOW"),
+        "{flags}"
+    );
 }
 
 fn size() {
@@ -78,7 +89,15 @@ fn tool_without_pam() {
 
 fn no_other_crypto() {
     let lock = include_str!("../../Cargo.lock");
-    for name in ["ring", "aws-lc-rs", "openssl-sys", "rsa", "p256", "p384", "ed25519-dalek"] {
+    for name in [
+        "ring",
+        "aws-lc-rs",
+        "openssl-sys",
+        "rsa",
+        "p256",
+        "p384",
+        "ed25519-dalek",
+    ] {
         assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name}");
     }
 }

@@ -9,23 +9,43 @@ use crate::Test::{self, Both, Root};
 use crate::{PAM_SUCCESS, line, nothing_is_left};
 
 pub(crate) const TESTS: &[Test] = &[
-    Both("open and close succeed, with a token in between", open_and_close),
+    Both(
+        "open and close succeed, with a token in between",
+        open_and_close,
+    ),
     Both("closing twice is closing once", close_twice),
     Both("closing without opening does nothing", close_without_open),
     Both("opening twice makes one token", open_twice),
     Both("closing and opening again makes a new token", reopen),
-    Both("setcred before, after and in between touches nothing", setcred),
-    Both("in an auth, account or password stack it neither lets in nor keeps out", other_stacks),
-    Both("alone in a stack for a service it does not serve it succeeds", other_service),
+    Both(
+        "setcred before, after and in between touches nothing",
+        setcred,
+    ),
+    Both(
+        "in an auth, account or password stack it neither lets in nor keeps out",
+        other_stacks,
+    ),
+    Both(
+        "alone in a stack for a service it does not serve it succeeds",
+        other_service,
+    ),
     Both("ending without a close deletes nothing", end_without_close),
-    Both("a forked child that ends the handle deletes nothing", forked_end),
+    Both(
+        "a forked child that ends the handle deletes nothing",
+        forked_end,
+    ),
     Both("a forked child may close for its parent", forked_close),
-    Both("a close with a new handle in the same process finds the session", close_with_new_handle),
-    Root("root gets no token even if everything fails and failures deny", root_never),
+    Both(
+        "a close with a new handle in the same process finds the session",
+        close_with_new_handle,
+    ),
+    Root(
+        "root gets no token even if everything fails and failures deny",
+        root_never,
+    ),
 ];
 
 const END: Step = End { silent: false };
-
 
 /// Lists alice's tokens.d from inside the host.
 fn look(lab: &Lab) -> Step {
@@ -38,17 +58,29 @@ fn open_and_close(who: Who) {
     let seen = lab.run(&[Open(0), look(&lab), Sh(verify), Close, END]);
     assert_eq!(seen.codes("open"), [PAM_SUCCESS]);
     assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
-    let [names, about] = &seen.answers.shell[..] else { panic!("{seen:?}") };
-    assert!(names.starts_with("0-session-") && names.lines().count() == 1, "{names}");
-    assert!(about.starts_with("600 ") && !about.ends_with(" 0\n"), "{about}");
+    let [names, about] = &seen.answers.shell[..] else {
+        panic!("{seen:?}")
+    };
+    assert!(
+        names.starts_with("0-session-") && names.lines().count() == 1,
+        "{names}"
+    );
+    assert!(
+        about.starts_with("600 ") && !about.ends_with(" 0\n"),
+        "{about}"
+    );
     assert!(seen.answers.messages.is_empty() && seen.answers.environment[0].is_empty());
     nothing_is_left(&lab);
     if who == Who::Root {
         assert_eq!(seen.log.len(), 2, "{:#?}", seen.log);
         // Facility AUTHPRIV, severity info.
-        assert!(seen.log[0].starts_with("<86> pam_idtoken(test:session): token opened user=alice "));
+        assert!(
+            seen.log[0].starts_with("<86> pam_idtoken(test:session): token opened user=alice ")
+        );
         assert!(seen.log[0].contains(" rhost=192.0.2.7 "), "{}", seen.log[0]);
-        assert!(seen.log[1].starts_with("<86> pam_idtoken(test:session): token closed user=alice "));
+        assert!(
+            seen.log[1].starts_with("<86> pam_idtoken(test:session): token closed user=alice ")
+        );
     }
 }
 
@@ -80,7 +112,9 @@ fn open_twice(who: Who) {
 fn reopen(who: Who) {
     let lab = Lab::new(who);
     let seen = lab.run(&[Open(0), look(&lab), Close, Open(0), look(&lab), Close, END]);
-    let [first, second] = &seen.answers.shell[..] else { panic!("{seen:?}") };
+    let [first, second] = &seen.answers.shell[..] else {
+        panic!("{seen:?}")
+    };
     assert!(first.starts_with("0-session-") && second.starts_with("0-session-"));
     assert_ne!(first, second);
     nothing_is_left(&lab);
@@ -97,7 +131,13 @@ fn setcred(who: Who) {
     steps.extend([look(&lab), Close]);
     steps.extend(all);
     steps.push(END);
-    lab.service("test", &format!("auth required pam_permit.so\nauth required {0}\nsession required {0}\n", lab.module("")));
+    lab.service(
+        "test",
+        &format!(
+            "auth required pam_permit.so\nauth required {0}\nsession required {0}\n",
+            lab.module("")
+        ),
+    );
     let seen = lab.run(&steps);
     assert_eq!(seen.codes("setcred"), [PAM_SUCCESS; 12]);
     assert_eq!(seen.answers.shell[0].lines().count(), 1);
@@ -110,14 +150,23 @@ fn other_stacks(who: Who) {
     let codes = |service: &str| {
         let seen = lab.run_as("alice", service, &calls);
         assert!(seen.log.is_empty(), "{:#?}", seen.log);
-        seen.answers.codes.iter().map(|(_, code)| *code == PAM_SUCCESS).collect::<Vec<_>>()
+        seen.answers
+            .codes
+            .iter()
+            .map(|(_, code)| *code == PAM_SUCCESS)
+            .collect::<Vec<_>>()
     };
     // A stack of nothing but PAM_IGNORE lets nobody in.
     assert_eq!(codes("test"), [false, false, false]);
     for (other, verdict) in [("pam_permit.so", true), ("pam_deny.so", false)] {
         let text: String = ["auth", "account", "password"]
             .iter()
-            .map(|kind| format!("{kind} required {other}\n{kind} required {}\n", lab.module("")))
+            .map(|kind| {
+                format!(
+                    "{kind} required {other}\n{kind} required {}\n",
+                    lab.module("")
+                )
+            })
             .collect();
         lab.service("both", &text);
         assert_eq!(codes("both"), [verdict; 3], "{other}");
@@ -151,7 +200,10 @@ fn forked_end(who: Who) {
     let child = Fork(vec![End { silent: true }]);
     let seen = lab.run(&[Open(0), child, look(&lab), Close, END]);
     assert_eq!(seen.answers.shell[0].lines().count(), 1);
-    assert_eq!(seen.answers.children[0].codes, [("end".to_owned(), PAM_SUCCESS)]);
+    assert_eq!(
+        seen.answers.children[0].codes,
+        [("end".to_owned(), PAM_SUCCESS)]
+    );
     nothing_is_left(&lab);
 }
 

@@ -10,19 +10,37 @@ use crate::Test::{self, Both, Root};
 use crate::{PAM_SESSION_ERR, PAM_SILENT, PAM_SUCCESS, PAM_TEXT_INFO, line, nothing_is_left};
 
 pub(crate) const TESTS: &[Test] = &[
-    Both("a failure is told once on the terminal and once in the log", told_once),
+    Both(
+        "a failure is told once on the terminal and once in the log",
+        told_once,
+    ),
     Both("a silent host is told nothing", silent),
-    Both("on_failure = deny refuses the session, by file and by argument", deny),
-    Both("a configuration that is named and not there is an error", config_missing),
-    Both("a broken configuration leaves only the arguments in force", config_broken),
+    Both(
+        "on_failure = deny refuses the session, by file and by argument",
+        deny,
+    ),
+    Both(
+        "a configuration that is named and not there is an error",
+        config_missing,
+    ),
+    Both(
+        "a broken configuration leaves only the arguments in force",
+        config_broken,
+    ),
     Both("a wrong argument is named", argument_wrong),
     Both("arguments change single keys", arguments),
     Both("the host's environment has no say", environment),
     Both("the contact is named to the user", contact),
     Root("names that no user has are refused without harm", odd_names),
-    Root("users with @ and \\ in their names get their own token", directory_names),
+    Root(
+        "users with @ and \\ in their names get their own token",
+        directory_names,
+    ),
     Root("debug says why a user passes untouched", debug),
-    Root("neither log nor record nor message holds key or token", no_secrets),
+    Root(
+        "neither log nor record nor message holds key or token",
+        no_secrets,
+    ),
 ];
 
 const END: pam_idtoken_tests::host::Step = End { silent: false };
@@ -33,7 +51,12 @@ fn fails(lab: &Lab, why: &str) -> Outcome {
     let seen = lab.run(&[Open(0), Close, END]);
     assert_eq!(seen.codes("open"), [PAM_SUCCESS]);
     assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
-    assert_eq!(seen.answers.messages.len(), 1, "{:?}", seen.answers.messages);
+    assert_eq!(
+        seen.answers.messages.len(),
+        1,
+        "{:?}",
+        seen.answers.messages
+    );
     if !seen.log.is_empty() {
         let line = line(&seen.log, "no token for user=alice: ");
         assert!(line.starts_with("<83> ") && line.contains(why), "{line}");
@@ -94,16 +117,26 @@ fn config_broken(who: Who) {
     let lab = Lab::new(who);
     lab.line("services=test min_uid=1");
     for (more, why) in [
-        ("lifetme = 3\n", "config.toml line 7, key lifetme: unknown field"),
+        (
+            "lifetme = 3\n",
+            "config.toml line 7, key lifetme: unknown field",
+        ),
         ("timeout = \"1y\"\n", "config.toml line 7, key timeout: "),
-        ("scope = [\"EVERYTHING\"]\n", "\"EVERYTHING\" is not an authorization"),
+        (
+            "scope = [\"EVERYTHING\"]\n",
+            "\"EVERYTHING\" is not an authorization",
+        ),
         ("[[[\n", "config.toml line 7"),
     ] {
         lab.configure(more);
         fails(&lab, why);
     }
     lab.configure("");
-    fs::set_permissions(lab.path("etc/config.toml"), fs::Permissions::from_mode(0o664)).unwrap();
+    fs::set_permissions(
+        lab.path("etc/config.toml"),
+        fs::Permissions::from_mode(0o664),
+    )
+    .unwrap();
     fails(&lab, "has mode 0664, which lets others in; run `chmod 0644");
 }
 
@@ -116,7 +149,10 @@ fn argument_wrong(who: Who) {
 fn arguments(who: Who) {
     let lab = Lab::new(who);
     lab.line("lifetime_unrenewed=60s scope=READ bogus kid=POOL");
-    let show = format!("cut -d. -f2 {}/* | base64 -d 2>/dev/null", lab.tokens_d().display());
+    let show = format!(
+        "cut -d. -f2 {}/* | base64 -d 2>/dev/null",
+        lab.tokens_d().display()
+    );
     let seen = lab.run(&[Open(0), Sh(show), Close, END]);
     let claims = &seen.answers.shell[0];
     assert!(claims.contains("\"scope\":\"condor:/READ\""), "{claims}");
@@ -151,13 +187,26 @@ fn contact(who: Who) {
     lab.configure("contact = \"the help desk, 3rd floor\"\n");
     fs::remove_file(lab.path("keys/POOL")).unwrap();
     let seen = fails(&lab, "POOL");
-    assert!(seen.answers.messages[0].1.ends_with("Please tell the help desk, 3rd floor."));
+    assert!(
+        seen.answers.messages[0]
+            .1
+            .ends_with("Please tell the help desk, 3rd floor.")
+    );
 }
 
 fn odd_names() {
     let lab = Lab::new(Who::Root);
     let long = "x".repeat(256);
-    for name in ["nobody-here", "", "..", "a/b", "a\nb", "alice ", "\u{1b}[2J", &long] {
+    for name in [
+        "nobody-here",
+        "",
+        "..",
+        "a/b",
+        "a\nb",
+        "alice ",
+        "\u{1b}[2J",
+        &long,
+    ] {
         let seen = lab.run_as(name, "test", &[Open(0), Close, END]);
         assert_eq!(seen.codes("open"), [PAM_SUCCESS], "{name:?}");
         let line = line(&seen.log, "no token for user=");
@@ -171,9 +220,10 @@ fn directory_names() {
     fs::create_dir(lab.path("home/carol")).unwrap();
     lab.give("home/carol", 54_324);
     let tokens = lab.path("home/carol/.condor/tokens.d");
-    for (name, sub) in
-        [("carol@ad.test", "carol@ad.test@lab.test"), ("AD\\carol", "AD\\\\carol@lab.test")]
-    {
+    for (name, sub) in [
+        ("carol@ad.test", "carol@ad.test@lab.test"),
+        ("AD\\carol", "AD\\\\carol@lab.test"),
+    ] {
         let show = format!("cut -d. -f2 {}/* | base64 -d 2>/dev/null", tokens.display());
         let seen = lab.run_as(name, "test", &[Open(0), Sh(show), Close, END]);
         let claims = &seen.answers.shell[0];
@@ -197,10 +247,19 @@ fn no_secrets() {
     let token = format!("cat {}/*", lab.tokens_d().display());
     let records = format!("cat {}/sessions/*/*", lab.path("state").display());
     let seen = lab.run(&[Open(0), Sh(token), Sh(records), Close, END]);
-    let [token, record] = &seen.answers.shell[..] else { panic!("{seen:?}") };
+    let [token, record] = &seen.answers.shell[..] else {
+        panic!("{seen:?}")
+    };
     let signature = token.trim().rsplit('.').next().unwrap();
     assert!(signature.len() > 40 && record.contains("\"jti\""));
-    for text in [record, &seen.log.join("\n"), &format!("{:?}", seen.answers.messages)] {
-        assert!(!text.contains(signature) && !text.contains("a scratch key"), "{text}");
+    for text in [
+        record,
+        &seen.log.join("\n"),
+        &format!("{:?}", seen.answers.messages),
+    ] {
+        assert!(
+            !text.contains(signature) && !text.contains("a scratch key"),
+            "{text}"
+        );
     }
 }

@@ -13,14 +13,35 @@ use crate::{PAM_SUCCESS, line, nothing_is_left};
 
 pub(crate) const TESTS: &[Test] = &[
     Both("modes are right whatever the host's umask", modes),
-    Both("a directory of tokens with five thousand files does no harm", crowded),
-    Both("files, FIFOs and directories in the way are errors", in_the_way),
+    Both(
+        "a directory of tokens with five thousand files does no harm",
+        crowded,
+    ),
+    Both(
+        "files, FIFOs and directories in the way are errors",
+        in_the_way,
+    ),
     Both("dead tokens of ours go and a user's own stay", dead_tokens),
-    Root("a link to a place that is not the user's is not written through", link_to_root),
-    Root("a link to another user's directory is not written through", link_to_bob),
-    Root("a link to another place of the user's own is followed", link_to_own),
-    Root("a home that the user may not enter is an error", closed_home),
-    Root("root takes nobody's files at close, whatever the user put there", swapped),
+    Root(
+        "a link to a place that is not the user's is not written through",
+        link_to_root,
+    ),
+    Root(
+        "a link to another user's directory is not written through",
+        link_to_bob,
+    ),
+    Root(
+        "a link to another place of the user's own is followed",
+        link_to_own,
+    ),
+    Root(
+        "a home that the user may not enter is an error",
+        closed_home,
+    ),
+    Root(
+        "root takes nobody's files at close, whatever the user put there",
+        swapped,
+    ),
     Root("state is root's alone", state_modes),
 ];
 
@@ -30,8 +51,19 @@ fn modes(who: Who) {
     for mask in [0o000, 0o077, 0o777] {
         let lab = Lab::new(who);
         let home = lab.path("home/alice");
-        let show = format!("cd {}; stat -c %a .condor .condor/tokens.d .condor/tokens.d/*", home.display());
-        let seen = lab.run(&[Umask(mask), Open(0), Umask(0o022), Sh(show), Umask(mask), Close, END]);
+        let show = format!(
+            "cd {}; stat -c %a .condor .condor/tokens.d .condor/tokens.d/*",
+            home.display()
+        );
+        let seen = lab.run(&[
+            Umask(mask),
+            Open(0),
+            Umask(0o022),
+            Sh(show),
+            Umask(mask),
+            Close,
+            END,
+        ]);
         assert_eq!(seen.answers.shell[0], "700\n700\n600\n", "umask {mask:o}");
         nothing_is_left(&lab);
     }
@@ -109,9 +141,15 @@ fn through_a_link(lab: &Lab, to: &str) -> (usize, Vec<String>) {
 fn link_to_root() {
     let lab = Lab::new(Who::Root);
     fs::create_dir_all(lab.path("roots/tokens.d")).unwrap();
-    assert_eq!(through_a_link(&lab, "roots"), (1, vec!["tokens.d".to_owned()]));
+    assert_eq!(
+        through_a_link(&lab, "roots"),
+        (1, vec!["tokens.d".to_owned()])
+    );
     assert_eq!(names(&lab.path("roots/tokens.d")), Vec::<String>::new());
-    assert_eq!(fs::metadata(lab.path("roots")).unwrap().mode() & 0o777, 0o755);
+    assert_eq!(
+        fs::metadata(lab.path("roots")).unwrap().mode() & 0o777,
+        0o755
+    );
     // Nor does removing follow it, to a file with the name of a token.
     let file = lab.path("roots/tokens.d/0-session-fffffffffffffff0-ap1-0000000000000001");
     fs::write(&file, "precious").unwrap();
@@ -123,7 +161,10 @@ fn link_to_bob() {
     let lab = Lab::new(Who::Root);
     fs::create_dir_all(lab.path("home/bob/tokens.d")).unwrap();
     lab.give("home/bob/tokens.d", BOB);
-    assert_eq!(through_a_link(&lab, "home/bob"), (1, vec!["tokens.d".to_owned()]));
+    assert_eq!(
+        through_a_link(&lab, "home/bob"),
+        (1, vec!["tokens.d".to_owned()])
+    );
     assert_eq!(names(&lab.path("home/bob/tokens.d")), Vec::<String>::new());
 }
 
@@ -131,8 +172,14 @@ fn link_to_own() {
     let lab = Lab::new(Who::Root);
     fs::create_dir(lab.path("work")).unwrap();
     lab.give("work", ALICE);
-    assert_eq!(through_a_link(&lab, "work"), (0, vec!["tokens.d".to_owned()]));
-    assert_eq!(fs::metadata(lab.path("work/tokens.d")).unwrap().uid(), ALICE);
+    assert_eq!(
+        through_a_link(&lab, "work"),
+        (0, vec!["tokens.d".to_owned()])
+    );
+    assert_eq!(
+        fs::metadata(lab.path("work/tokens.d")).unwrap().uid(),
+        ALICE
+    );
 }
 
 fn closed_home() {
@@ -142,7 +189,11 @@ fn closed_home() {
     fs::set_permissions(lab.path("home/alice"), fs::Permissions::from_mode(0o700)).unwrap();
     let seen = lab.run(&[Open(0), Close, END]);
     assert_eq!(seen.answers.messages.len(), 1);
-    assert!(line(&seen.log, "no token for").contains("Permission denied"), "{:#?}", seen.log);
+    assert!(
+        line(&seen.log, "no token for").contains("Permission denied"),
+        "{:#?}",
+        seen.log
+    );
 }
 
 fn swapped() {
@@ -160,12 +211,19 @@ fn swapped() {
     assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
     assert_eq!(names(&roots).len(), 1, "root's file was taken");
     assert!(line(&seen.log, "was not taken away from user=alice").contains("Permission denied"));
-    assert_eq!(lab.records().len(), 1, "the record stays until the token is gone");
+    assert_eq!(
+        lab.records().len(),
+        1,
+        "the record stays until the token is gone"
+    );
 }
 
 fn state_modes() {
     let lab = Lab::new(Who::Root);
-    let show = format!("cd {}; find . -printf '%m %u %y\\n' | sort -u", lab.path("state").display());
+    let show = format!(
+        "cd {}; find . -printf '%m %u %y\\n' | sort -u",
+        lab.path("state").display()
+    );
     let seen = lab.run(&[Umask(0), Open(0), Sh(show), Close, END]);
     assert_eq!(seen.answers.shell[0], "600 root f\n700 root d\n");
 }

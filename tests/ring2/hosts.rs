@@ -9,24 +9,50 @@ use crate::Test::{self, Both, Root};
 use crate::{PAM_SUCCESS, nothing_is_left};
 
 pub(crate) const TESTS: &[Test] = &[
-    Both("the host gets back everything that is its own", everything_back),
-    Both("the host gets back everything after a failure too", everything_back_after_a_failure),
-    Both("a threaded host opens and closes fifty sessions at once", fifty_at_once),
+    Both(
+        "the host gets back everything that is its own",
+        everything_back,
+    ),
+    Both(
+        "the host gets back everything after a failure too",
+        everything_back_after_a_failure,
+    ),
+    Both(
+        "a threaded host opens and closes fifty sessions at once",
+        fifty_at_once,
+    ),
     Both("a host that ignores SIGCHLD goes on ignoring it", sigchld),
     Root("a host without /dev/log works all the same", without_log),
-    Root("a host whose log daemon is gone is not killed by SIGPIPE", dead_log),
+    Root(
+        "a host whose log daemon is gone is not killed by SIGPIPE",
+        dead_log,
+    ),
     Root("sessions of two users do not touch each other", two_users),
-    Both("idtokenctl lists an open session and verifies its token", tool),
+    Both(
+        "idtokenctl lists an open session and verifies its token",
+        tool,
+    ),
 ];
 
 const END: Step = End { silent: false };
 
 #[track_caller]
 fn unchanged(lab: &Lab) {
-    let steps =
-        [Umask(0o027), Start, Snapshot, Open(0), Snapshot, Close, Snapshot, END, Snapshot];
+    let steps = [
+        Umask(0o027),
+        Start,
+        Snapshot,
+        Open(0),
+        Snapshot,
+        Close,
+        Snapshot,
+        END,
+        Snapshot,
+    ];
     let seen = lab.run(&steps);
-    let [before, opened, closed, ended] = &seen.answers.snapshots[..] else { panic!("{seen:?}") };
+    let [before, opened, closed, ended] = &seen.answers.snapshots[..] else {
+        panic!("{seen:?}")
+    };
     for after in [opened, closed, ended] {
         assert_eq!(before, after);
     }
@@ -54,7 +80,9 @@ fn fifty_at_once(who: Who) {
     assert_eq!(seen.codes("open"), [PAM_SUCCESS; 50]);
     assert_eq!(seen.codes("close"), [PAM_SUCCESS; 50]);
     nothing_is_left(&lab);
-    let [before, after] = &seen.answers.snapshots[..] else { panic!("{seen:?}") };
+    let [before, after] = &seen.answers.snapshots[..] else {
+        panic!("{seen:?}")
+    };
     assert_eq!(before.status, after.status);
     if who == Who::Root {
         for part in ["token opened", "token closed"] {
@@ -66,8 +94,18 @@ fn fifty_at_once(who: Who) {
 
 fn sigchld(who: Who) {
     let lab = Lab::new(who);
-    let seen = lab.run(&[IgnoreSigchld, Start, Snapshot, Open(0), Close, Snapshot, END]);
-    let [before, after] = &seen.answers.snapshots[..] else { panic!("{seen:?}") };
+    let seen = lab.run(&[
+        IgnoreSigchld,
+        Start,
+        Snapshot,
+        Open(0),
+        Close,
+        Snapshot,
+        END,
+    ]);
+    let [before, after] = &seen.answers.snapshots[..] else {
+        panic!("{seen:?}")
+    };
     assert_eq!(before, after);
     nothing_is_left(&lab);
 }
@@ -109,7 +147,15 @@ fn tool(who: Who) {
     lab.run(&[Open(0), END]);
     let file = lab.tokens_d().join(&lab.tokens()[0]);
     let verdict = lab.tool(&["verify", file.to_str().unwrap()]).must().stdout;
-    assert!(verdict.contains("line 1: valid") && verdict.contains("alice@lab.test"), "{verdict}");
+    assert!(
+        verdict.contains("line 1: valid") && verdict.contains("alice@lab.test"),
+        "{verdict}"
+    );
     let list = lab.tool(&["list"]).must();
-    assert!(list.stderr.contains("1 more records belong to sessions that ended"), "{}", list.all());
+    assert!(
+        list.stderr
+            .contains("1 more records belong to sessions that ended"),
+        "{}",
+        list.all()
+    );
 }

@@ -41,7 +41,9 @@ fn main() -> ExitCode {
     for test in tests {
         match *test {
             Test::Both(name, test) => {
-                trials.push(trial(format!("{name}, as a user"), move || test(Who::Alice)));
+                trials.push(trial(format!("{name}, as a user"), move || {
+                    test(Who::Alice)
+                }));
                 let as_root = trial(format!("{name}, as root"), move || test(Who::Root));
                 trials.push(as_root.with_ignored_flag(!is_root()));
             }

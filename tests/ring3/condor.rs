@@ -11,23 +11,43 @@ pub(crate) const BEFORE: &[Test] = &[(
 )];
 
 pub(crate) const TESTS: &[Test] = &[
-    ("HTCondor accepts the token as the user, from ap1 towards cm and ap2", accepted),
-    ("condor_q -global on ap1 shows and explains a job submitted on ap2", global),
+    (
+        "HTCondor accepts the token as the user, from ap1 towards cm and ap2",
+        accepted,
+    ),
+    (
+        "condor_q -global on ap1 shows and explains a job submitted on ap2",
+        global,
+    ),
     ("every condor_status of the user guide works", status),
     ("condor_token_list shows the session's token", token_list),
     ("a job carries the logged jti as AuthTokenId", auth_token_id),
-    ("a signing key replaced between two logins harms neither", key_replaced),
+    (
+        "a signing key replaced between two logins harms neither",
+        key_replaced,
+    ),
     ("a named key and a list of kids work", named_key),
-    ("a token with scope READ can look and not submit", scope_read),
+    (
+        "a token with scope READ can look and not submit",
+        scope_read,
+    ),
 ];
 
 fn without_the_module(pool: &Pool) {
     for host in ["ap1", "ap2"] {
         pool.host(host).sh("sed -i /pam_idtoken/d /etc/pam.d/sshd");
     }
-    let answer = pool.ssh("alice", "ap1").run("ls ~/.condor/tokens.d; condor_q -global");
+    let answer = pool
+        .ssh("alice", "ap1")
+        .run("ls ~/.condor/tokens.d; condor_q -global");
     assert!(!answer.ok, "{}", answer.all());
-    assert!(answer.stderr.contains("Couldn't contact the condor_collector"), "{}", answer.all());
+    assert!(
+        answer
+            .stderr
+            .contains("Couldn't contact the condor_collector"),
+        "{}",
+        answer.all()
+    );
 }
 
 fn accepted(pool: &Pool) {
@@ -35,9 +55,14 @@ fn accepted(pool: &Pool) {
         let ping = format!("condor_ping -type {kind} -name {name}.{DOMAIN} READ WRITE");
         let said = pool.ssh("alice", "ap1").run(&ping).must().all();
         for level in ["READ", "WRITE"] {
-            let line = said.lines().find(|line| line.starts_with(&format!("{level} command")));
+            let line = said
+                .lines()
+                .find(|line| line.starts_with(&format!("{level} command")));
             let line = line.unwrap_or_else(|| panic!("{said}"));
-            assert!(line.contains("IDTOKENS") && line.contains("succeeded"), "{line}");
+            assert!(
+                line.contains("IDTOKENS") && line.contains("succeeded"),
+                "{line}"
+            );
             assert!(line.contains(&format!("alice@{DOMAIN}")), "{line}");
         }
     }
@@ -57,12 +82,23 @@ fn remove(pool: &Pool, host: &str, id: &str) {
 
 fn global(pool: &Pool) {
     let id = submit(pool, "alice", "ap2");
-    let seen = pool.ssh("alice", "ap1").run("condor_q -global -nobatch").must().stdout;
+    let seen = pool
+        .ssh("alice", "ap1")
+        .run("condor_q -global -nobatch")
+        .must()
+        .stdout;
     assert!(seen.contains(&format!("-- Schedd: ap2.{DOMAIN}")), "{seen}");
-    assert!(seen.lines().any(|line| line.starts_with(&format!("{id} ")) || line.contains("alice")), "{seen}");
+    assert!(
+        seen.lines()
+            .any(|line| line.starts_with(&format!("{id} ")) || line.contains("alice")),
+        "{seen}"
+    );
     let command = format!("condor_q -global -better-analyze {id}");
     let why = pool.ssh("alice", "ap1").run(&command).must().stdout;
-    assert!(why.contains(&format!("Job {id}")) || why.contains("Requirements expression"), "{why}");
+    assert!(
+        why.contains(&format!("Job {id}")) || why.contains("Requirements expression"),
+        "{why}"
+    );
     remove(pool, "ap2", &id);
 }
 
@@ -71,18 +107,37 @@ fn status(pool: &Pool) {
     let slots = alice.run("condor_status").must().stdout;
     assert!(slots.contains(&format!("cm.{DOMAIN}")), "{slots}");
     alice.run("condor_status -gpus").must();
-    let long = alice.run(&format!("condor_status -l cm.{DOMAIN}")).must().stdout;
+    let long = alice
+        .run(&format!("condor_status -l cm.{DOMAIN}"))
+        .must()
+        .stdout;
     assert!(long.contains("MyType = \"Machine\""), "{long}");
     let schedds = alice.run("condor_status -schedd").must().stdout;
-    assert!(schedds.contains("ap1") && schedds.contains("ap2"), "{schedds}");
+    assert!(
+        schedds.contains("ap1") && schedds.contains("ap2"),
+        "{schedds}"
+    );
 }
 
 fn token_list(pool: &Pool) {
-    let list = pool.ssh("alice", "ap1").run("condor_token_list").must().stdout;
+    let list = pool
+        .ssh("alice", "ap1")
+        .run("condor_token_list")
+        .must()
+        .stdout;
     let line = list.lines().next().unwrap_or_default();
-    assert!(line.contains(r#"Header: {"alg":"HS256","kid":"POOL"}"#), "{list}");
-    assert!(line.contains(&format!(r#""sub":"alice@{DOMAIN}""#)), "{list}");
-    assert!(line.contains("/home/alice/.condor/tokens.d/0-session-"), "{list}");
+    assert!(
+        line.contains(r#"Header: {"alg":"HS256","kid":"POOL"}"#),
+        "{list}"
+    );
+    assert!(
+        line.contains(&format!(r#""sub":"alice@{DOMAIN}""#)),
+        "{list}"
+    );
+    assert!(
+        line.contains("/home/alice/.condor/tokens.d/0-session-"),
+        "{list}"
+    );
 }
 
 fn auth_token_id(pool: &Pool) {
@@ -95,9 +150,14 @@ fn auth_token_id(pool: &Pool) {
     );
     let said = pool.ssh("alice", "ap1").run(&script).must().stdout;
     let id = said.split_whitespace().next().unwrap().to_owned();
-    let seen = pool.host("ap2").sh(&format!("condor_q {id} -af AuthTokenId Owner"));
+    let seen = pool
+        .host("ap2")
+        .sh(&format!("condor_q {id} -af AuthTokenId Owner"));
     let line = ap1.wait_for_log(&cursor, "token opened");
-    let jti = line.split(' ').find_map(|word| word.strip_prefix("jti=")).unwrap();
+    let jti = line
+        .split(' ')
+        .find_map(|word| word.strip_prefix("jti="))
+        .unwrap();
     assert_eq!(seen.trim(), format!("{jti} alice"));
     remove(pool, "ap2", &id);
 }
@@ -110,15 +170,21 @@ fn key_replaced(pool: &Pool) {
         let cursor = ap1.log_cursor();
         let said = pool.ssh("alice", "ap1").run("condor_q -global");
         // Without a token it fails; with one it may have nothing to show.
-        assert!(said.ok && said.stderr.is_empty(), "{part}: {said:?}; {:#?}", ap1.log_since(&cursor));
+        assert!(
+            said.ok && said.stderr.is_empty(),
+            "{part}: {said:?}; {:#?}",
+            ap1.log_since(&cursor)
+        );
     };
     works("before");
     for host in ["cm", "ap1", "ap2"] {
-        pool.host(host).sh(&format!("echo another-key-of-the-pool >{key}"));
+        pool.host(host)
+            .sh(&format!("echo another-key-of-the-pool >{key}"));
     }
     works("after");
     for host in ["cm", "ap1", "ap2"] {
-        pool.host(host).sh(&format!("echo {old} | base64 -d >{key}"));
+        pool.host(host)
+            .sh(&format!("echo {old} | base64 -d >{key}"));
     }
     works("and back");
 }
@@ -132,12 +198,18 @@ fn named_key(pool: &Pool) {
     ap1.configure("kid = [\"not-here-yet\", \"site\", \"POOL\"]\n");
     let cursor = ap1.log_cursor();
     let said = pool.ssh("alice", "ap1").run(&command).must().all();
-    assert!(said.starts_with("2\n") && said.contains("succeeded"), "{said}");
+    assert!(
+        said.starts_with("2\n") && said.contains("succeeded"),
+        "{said}"
+    );
     ap1.wait_for_log(&cursor, "kid=site,POOL");
     ap1.wait_for_log(&cursor, "not-here-yet is not there");
     ap1.configure("kid = \"site\"\n");
     let said = pool.ssh("alice", "ap1").run(&command).must().all();
-    assert!(said.starts_with("1\n") && said.contains("succeeded"), "{said}");
+    assert!(
+        said.starts_with("1\n") && said.contains("succeeded"),
+        "{said}"
+    );
 }
 
 fn scope_read(pool: &Pool) {

@@ -6,23 +6,59 @@ use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("without the user's home the login works", home_missing),
-    ("with a home that can not be written the login works", home_read_only),
-    ("with a home whose .condor is a file the login works", condor_is_a_file),
+    (
+        "with a home that can not be written the login works",
+        home_read_only,
+    ),
+    (
+        "with a home whose .condor is a file the login works",
+        condor_is_a_file,
+    ),
     ("without the signing key the login works", key_missing),
-    ("with a signing key that others can read the login works", key_open),
+    (
+        "with a signing key that others can read the login works",
+        key_open,
+    ),
     ("with an empty signing key the login works", key_empty),
-    ("with a directory in place of the signing key the login works", key_directory),
-    ("with a configuration that is no TOML the login works", config_syntax),
-    ("with an unknown key in the configuration the login works", config_unknown_key),
-    ("with a configuration that others can write the login works", config_unsafe),
+    (
+        "with a directory in place of the signing key the login works",
+        key_directory,
+    ),
+    (
+        "with a configuration that is no TOML the login works",
+        config_syntax,
+    ),
+    (
+        "with an unknown key in the configuration the login works",
+        config_unknown_key,
+    ),
+    (
+        "with a configuration that others can write the login works",
+        config_unsafe,
+    ),
     ("without a trust domain the login works", config_unset),
     ("a missing state directory is made", state_missing),
-    ("with a read-only state directory the login works", state_read_only),
+    (
+        "with a read-only state directory the login works",
+        state_read_only,
+    ),
     ("with a full state directory the login works", state_full),
-    ("with a state directory of somebody else the login works", state_unsafe),
-    ("the module missing does not keep anybody out", module_missing),
-    ("on_failure = deny refuses a user without a token, and only such", deny),
-    ("an unknown argument is logged and harms nobody", unknown_argument),
+    (
+        "with a state directory of somebody else the login works",
+        state_unsafe,
+    ),
+    (
+        "the module missing does not keep anybody out",
+        module_missing,
+    ),
+    (
+        "on_failure = deny refuses a user without a token, and only such",
+        deny,
+    ),
+    (
+        "an unknown argument is logged and harms nobody",
+        unknown_argument,
+    ),
 ];
 
 const KEY: &str = "/etc/condor/passwords.d/POOL";
@@ -35,20 +71,41 @@ fn login_works(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str
     let ap1 = pool.host("ap1");
     ap1.sh(breaking);
     let cursor = ap1.log_cursor();
-    let told = pool.ssh(user, "ap1").log_in("echo WELL''COME; ls ~/.condor/tokens.d");
+    let told = pool
+        .ssh(user, "ap1")
+        .log_in("echo WELL''COME; ls ~/.condor/tokens.d");
     let lines = ap1.log_since(&cursor);
     let check = ap1.run(&["idtokenctl", "check", "--user", user]);
     ap1.sh(mending);
-    assert!(told.ok && told.screen.contains("WELLCOME"), "{}", told.screen);
+    assert!(
+        told.ok && told.screen.contains("WELLCOME"),
+        "{}",
+        told.screen
+    );
     assert!(!told.screen.contains("0-session-"), "{}", told.screen);
     assert_eq!(told.warnings(), 1, "{}", told.screen);
-    assert!(told.screen.contains("Please tell your administrator."), "{}", told.screen);
+    assert!(
+        told.screen.contains("Please tell your administrator."),
+        "{}",
+        told.screen
+    );
     let start = format!("pam_idtoken(sshd:session): no token for user={user}: ");
-    let reasons: Vec<&String> = lines.iter().filter(|line| line.starts_with(&start)).collect();
+    let reasons: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.starts_with(&start))
+        .collect();
     assert_eq!(reasons.len(), 1, "{lines:#?}");
     assert!(reasons[0].contains(why), "{}", reasons[0]);
-    assert!(!check.ok && check.stdout.contains(why), "idtokenctl check: {}", check.all());
-    assert!(!check.stdout.contains("This host is ready"), "{}", check.stdout);
+    assert!(
+        !check.ok && check.stdout.contains(why),
+        "idtokenctl check: {}",
+        check.all()
+    );
+    assert!(
+        !check.stdout.contains("This host is ready"),
+        "{}",
+        check.stdout
+    );
     mended(pool, user);
 }
 
@@ -57,7 +114,11 @@ fn login_works(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str
 fn mended(pool: &Pool, user: &str) {
     let ap1 = pool.host("ap1");
     if user == "alice" {
-        let seen = pool.ssh(user, "ap1").run("ls ~/.condor/tokens.d").must().stdout;
+        let seen = pool
+            .ssh(user, "ap1")
+            .run("ls ~/.condor/tokens.d")
+            .must()
+            .stdout;
         assert_eq!(seen.lines().count(), 1, "{seen}");
         pool.wait_for_tokens(user, 0);
     }
@@ -71,7 +132,13 @@ fn home_missing(pool: &Pool) {
 
 fn home_read_only(pool: &Pool) {
     let breaking = "mkdir -p /home/real; mount -t tmpfs -o ro tmpfs /home/real";
-    login_works(pool, "real", breaking, "umount /home/real; rmdir /home/real", "Read-only file system");
+    login_works(
+        pool,
+        "real",
+        breaking,
+        "umount /home/real; rmdir /home/real",
+        "Read-only file system",
+    );
 }
 
 fn condor_is_a_file(pool: &Pool) {
@@ -87,28 +154,54 @@ fn with_key(pool: &Pool, breaking: &str, why: &str) {
 }
 
 fn key_missing(pool: &Pool) {
-    with_key(pool, &format!("rm {KEY}"), &format!("the signing key {KEY} is not there"));
+    with_key(
+        pool,
+        &format!("rm {KEY}"),
+        &format!("the signing key {KEY} is not there"),
+    );
 }
 
 fn key_open(pool: &Pool) {
-    with_key(pool, &format!("chmod 0644 {KEY}"), &format!("chmod 0600 {KEY}"));
+    with_key(
+        pool,
+        &format!("chmod 0644 {KEY}"),
+        &format!("chmod 0600 {KEY}"),
+    );
 }
 
 fn key_empty(pool: &Pool) {
-    with_key(pool, &format!(": >{KEY}"), &format!("the signing key {KEY} is empty"));
+    with_key(
+        pool,
+        &format!(": >{KEY}"),
+        &format!("the signing key {KEY} is empty"),
+    );
 }
 
 fn key_directory(pool: &Pool) {
-    with_key(pool, &format!("rm {KEY}; mkdir -m 700 {KEY}"), "is not a regular file");
+    with_key(
+        pool,
+        &format!("rm {KEY}; mkdir -m 700 {KEY}"),
+        "is not a regular file",
+    );
 }
 
 fn with_config(pool: &Pool, breaking: &str, why: &str) {
     let mending = format!("chmod 644 {CONFIG}; mv /root/kept {CONFIG}");
-    login_works(pool, "alice", &format!("cp -a {CONFIG} /root/kept; {breaking}"), &mending, why);
+    login_works(
+        pool,
+        "alice",
+        &format!("cp -a {CONFIG} /root/kept; {breaking}"),
+        &mending,
+        why,
+    );
 }
 
 fn config_syntax(pool: &Pool) {
-    with_config(pool, &format!("echo 'services = [' >>{CONFIG}"), &format!("{CONFIG} line "));
+    with_config(
+        pool,
+        &format!("echo 'services = [' >>{CONFIG}"),
+        &format!("{CONFIG} line "),
+    );
 }
 
 fn config_unknown_key(pool: &Pool) {
@@ -117,7 +210,11 @@ fn config_unknown_key(pool: &Pool) {
 }
 
 fn config_unsafe(pool: &Pool) {
-    with_config(pool, &format!("chmod 0666 {CONFIG}"), &format!("chmod 0644 {CONFIG}"));
+    with_config(
+        pool,
+        &format!("chmod 0666 {CONFIG}"),
+        &format!("chmod 0644 {CONFIG}"),
+    );
 }
 
 fn config_unset(pool: &Pool) {
@@ -129,12 +226,21 @@ fn state_missing(pool: &Pool) {
     let ap1 = pool.host("ap1");
     ap1.sh(&format!("rm -rf {STATE}"));
     mended(pool, "alice");
-    assert_eq!(ap1.sh(&format!("stat -c '%a %U' {STATE} {STATE}/sessions")), "700 root\n700 root\n");
+    assert_eq!(
+        ap1.sh(&format!("stat -c '%a %U' {STATE} {STATE}/sessions")),
+        "700 root\n700 root\n"
+    );
 }
 
 fn state_read_only(pool: &Pool) {
     let breaking = format!("mkdir -p -m 700 {STATE}; mount -t tmpfs -o ro,mode=700 tmpfs {STATE}");
-    login_works(pool, "alice", &breaking, &format!("umount {STATE}"), "Read-only file system");
+    login_works(
+        pool,
+        "alice",
+        &breaking,
+        &format!("umount {STATE}"),
+        "Read-only file system",
+    );
 }
 
 fn state_full(pool: &Pool) {
@@ -142,12 +248,24 @@ fn state_full(pool: &Pool) {
         "mkdir -p -m 700 {STATE}; mount -t tmpfs -o size=64k,mode=700 tmpfs {STATE}; \
          cat /dev/zero >{STATE}/filler 2>/dev/null || true"
     );
-    login_works(pool, "alice", &breaking, &format!("umount {STATE}"), "No space left on device");
+    login_works(
+        pool,
+        "alice",
+        &breaking,
+        &format!("umount {STATE}"),
+        "No space left on device",
+    );
 }
 
 fn state_unsafe(pool: &Pool) {
     let breaking = format!("mkdir -p -m 700 {STATE}; chmod 0777 {STATE}");
-    login_works(pool, "alice", &breaking, &format!("chmod 0700 {STATE}"), &format!("chmod 0755 {STATE}"));
+    login_works(
+        pool,
+        "alice",
+        &breaking,
+        &format!("chmod 0700 {STATE}"),
+        &format!("chmod 0755 {STATE}"),
+    );
 }
 
 fn module_missing(pool: &Pool) {
@@ -158,7 +276,11 @@ fn module_missing(pool: &Pool) {
     let check = ap1.run(&["idtokenctl", "check"]);
     ap1.sh(&format!("mv /root/kept {module}"));
     assert!(answer.ok, "{}", answer.all());
-    assert!(!check.ok && check.stdout.contains("not in libpam's module directory"), "{}", check.all());
+    assert!(
+        !check.ok && check.stdout.contains("not in libpam's module directory"),
+        "{}",
+        check.all()
+    );
 }
 
 fn deny(pool: &Pool) {
@@ -176,20 +298,28 @@ fn deny(pool: &Pool) {
         "mv /root/kept {KEY}; sed -i 's/required pam_idtoken.so/optional pam_idtoken.so/' /etc/pam.d/sshd"
     ));
     assert!(!alice.ok && !alice.stdout.contains("IN"), "{}", alice.all());
-    assert!(root.ok && svc.ok, "{} {}", root.all(), svc.all());
+    assert!(root.ok && svc.ok, "{root:?} {svc:?}");
     mended(pool, "alice");
 }
 
 fn unknown_argument(pool: &Pool) {
     let ap1 = pool.host("ap1");
-    ap1.sh("sed -i 's/pam_idtoken.so.*/pam_idtoken.so bogus lifetime_unrenewed=2h/' /etc/pam.d/sshd");
+    ap1.sh(
+        "sed -i 's/pam_idtoken.so.*/pam_idtoken.so bogus lifetime_unrenewed=2h/' /etc/pam.d/sshd",
+    );
     let cursor = ap1.log_cursor();
     let before = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     pool.ssh("alice", "ap1").run("true").must();
     ap1.sh("sed -i 's/pam_idtoken.so.*/pam_idtoken.so/' /etc/pam.d/sshd");
     ap1.wait_for_log(&cursor, "unknown argument ignored argument=bogus");
     let line = ap1.wait_for_log(&cursor, "token opened");
-    let exp = line.split(' ').find_map(|word| word.strip_prefix("exp=")).unwrap();
-    assert!((before + 7190..before + 7300).contains(&exp.parse::<u64>().unwrap()), "{line}");
+    let exp = line
+        .split(' ')
+        .find_map(|word| word.strip_prefix("exp="))
+        .unwrap();
+    assert!(
+        (before + 7190..before + 7300).contains(&exp.parse::<u64>().unwrap()),
+        "{line}"
+    );
     pool.wait_for_tokens("alice", 0);
 }

@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         tool::TESTS,
     ]
     .concat();
-    let pool: Option<&'static Pool> = (!arguments.list).then(|| &*Box::leak(Box::new(Pool::boot())));
+    let pool: Option<&'static Pool> =
+        (!arguments.list).then(|| &*Box::leak(Box::new(Pool::boot())));
     let trials = tests
         .into_iter()
         .map(|(name, test)| {

@@ -6,9 +6,15 @@ use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("an expired token planted first harms nobody", expired),
-    ("a token of a wrong key planted first harms nobody", wrong_key),
+    (
+        "a token of a wrong key planted first harms nobody",
+        wrong_key,
+    ),
     ("garbage planted first harms nobody", garbage),
-    ("dead tokens of ended sessions are removed, a user's own are not", dead_ones_go),
+    (
+        "dead tokens of ended sessions are removed, a user's own are not",
+        dead_ones_go,
+    ),
 ];
 
 /// Makes a token with HTCondor's own tool; `sleep` lets it expire.
@@ -47,13 +53,22 @@ fn harmless(pool: &Pool, text: &str) {
     }
     // The test would prove nothing if HTCondor did not stumble over them.
     let ping = format!("condor_ping -type schedd -name ap2.{DOMAIN} WRITE");
-    let without = pool.host("ap1").run(&["runuser", "-u", "alice", "--", "sh", "-c", &ping]);
+    let without = pool
+        .host("ap1")
+        .run(&["runuser", "-u", "alice", "--", "sh", "-c", &ping]);
     assert!(!without.all().contains("succeeded"), "{}", without.all());
-    let ours = pool.ssh("alice", "ap1").run(&format!("{ping}; condor_q -global")).must().all();
+    let ours = pool
+        .ssh("alice", "ap1")
+        .run(&format!("{ping}; condor_q -global"))
+        .must()
+        .all();
     assert!(ours.contains("succeeded"), "{ours}");
     let left = pool.tokens("alice");
     for name in names {
-        assert!(left.contains(&name.to_owned()), "{name} is gone from {left:?}");
+        assert!(
+            left.contains(&name.to_owned()),
+            "{name} is gone from {left:?}"
+        );
     }
     unplant(pool);
 }
@@ -92,7 +107,10 @@ fn dead_ones_go(pool: &Pool) {
     pool.wait_for_tokens("alice", 2);
     assert_eq!(pool.tokens("alice"), [alive, "mine"]);
     for name in [here, there] {
-        ap1.wait_for_log(&cursor, &format!("dead token removed user=alice file=/home/alice/.condor/tokens.d/{name}"));
+        ap1.wait_for_log(
+            &cursor,
+            &format!("dead token removed user=alice file=/home/alice/.condor/tokens.d/{name}"),
+        );
     }
     unplant(pool);
 }

@@ -5,15 +5,36 @@ use pam_idtoken_tests::pool::{DOMAIN, Pool};
 use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
-    ("a session has a private valid token of its user", private_and_valid),
+    (
+        "a session has a private valid token of its user",
+        private_and_valid,
+    ),
     ("nothing is left after logout", nothing_is_left),
-    ("two sessions on one host end in either order", two_on_one_host),
-    ("two sessions on two hosts with one home end in either order", two_on_two_hosts),
-    ("the newest session is read first on every host", newest_first),
-    ("a shared connection has one token until its last shell ends", control_master),
+    (
+        "two sessions on one host end in either order",
+        two_on_one_host,
+    ),
+    (
+        "two sessions on two hosts with one home end in either order",
+        two_on_two_hosts,
+    ),
+    (
+        "the newest session is read first on every host",
+        newest_first,
+    ),
+    (
+        "a shared connection has one token until its last shell ends",
+        control_master,
+    ),
     ("scp and sftp work and leave nothing", copies),
-    ("twenty logins at once all have their token and leave nothing", twenty_at_once),
-    ("a killed session leaves no token after the next login", killed),
+    (
+        "twenty logins at once all have their token and leave nothing",
+        twenty_at_once,
+    ),
+    (
+        "a killed session leaves no token after the next login",
+        killed,
+    ),
     ("opening and closing are one line each in AUTHPRIV", logged),
     ("two sessions have two ids", two_ids),
 ];
@@ -34,14 +55,28 @@ fn private_and_valid(pool: &Pool) {
     let session = pool.ssh("alice", "ap1").stay();
     let name = &pool.tokens("alice")[0];
     let file = format!("/home/alice/.condor/tokens.d/{name}");
-    let verdict = pool.host("ap1").run(&["idtokenctl", "verify", &file]).must().stdout;
+    let verdict = pool
+        .host("ap1")
+        .run(&["idtokenctl", "verify", &file])
+        .must()
+        .stdout;
     assert!(verdict.contains("line 1: valid"), "{verdict}");
-    assert!(verdict.contains(&format!("sub   alice@{DOMAIN}")), "{verdict}");
+    assert!(
+        verdict.contains(&format!("sub   alice@{DOMAIN}")),
+        "{verdict}"
+    );
     assert!(verdict.contains(&format!("iss   {DOMAIN}")), "{verdict}");
-    let list = pool.host("ap1").run(&["idtokenctl", "list", "--json"]).must().stdout;
+    let list = pool
+        .host("ap1")
+        .run(&["idtokenctl", "list", "--json"])
+        .must()
+        .stdout;
     let row: serde_json::Value = serde_json::from_str(list.trim()).unwrap();
     let expires = row["expires"].as_u64().unwrap();
-    assert!((before + 86_300..before + 86_600).contains(&expires), "{row}");
+    assert!(
+        (before + 86_300..before + 86_600).contains(&expires),
+        "{row}"
+    );
     session.end();
     pool.wait_for_tokens("alice", 0);
 }
@@ -54,7 +89,9 @@ fn nothing_is_left(pool: &Pool) {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(names.is_empty(), "{names:?}");
-    let records = pool.host("ap1").sh("find /var/lib/pam_idtoken/sessions -type f");
+    let records = pool
+        .host("ap1")
+        .sh("find /var/lib/pam_idtoken/sessions -type f");
     assert_eq!(records, "");
 }
 
@@ -62,7 +99,9 @@ fn nothing_is_left(pool: &Pool) {
 fn commands_the_pool(pool: &Pool, host: &str) -> bool {
     // As the user and not by ssh: a new login would bring a token of its own.
     let script = format!("condor_ping -type schedd -name ap2.{DOMAIN} WRITE");
-    let answer = pool.host(host).run(&["runuser", "-u", "alice", "--", "sh", "-c", &script]);
+    let answer = pool
+        .host(host)
+        .run(&["runuser", "-u", "alice", "--", "sh", "-c", &script]);
     answer.all().contains("succeeded")
 }
 
@@ -71,7 +110,11 @@ fn two_on_one_host(pool: &Pool) {
         let first = pool.ssh("alice", "ap1").stay();
         let second = pool.ssh("alice", "ap1").stay();
         pool.wait_for_tokens("alice", 2);
-        let (ends, stays) = if newest_first { (second, first) } else { (first, second) };
+        let (ends, stays) = if newest_first {
+            (second, first)
+        } else {
+            (first, second)
+        };
         ends.end();
         pool.wait_for_tokens("alice", 1);
         assert!(commands_the_pool(pool, "ap1"));
@@ -87,7 +130,11 @@ fn two_on_two_hosts(pool: &Pool) {
         let second = pool.ssh("alice", "ap2").stay();
         pool.wait_for_tokens("alice", 2);
         assert!(commands_the_pool(pool, "ap1") && commands_the_pool(pool, "ap2"));
-        let (ending, staying) = if ends == "ap1" { (first, second) } else { (second, first) };
+        let (ending, staying) = if ends == "ap1" {
+            (first, second)
+        } else {
+            (second, first)
+        };
         ending.end();
         pool.wait_for_tokens("alice", 1);
         assert!(pool.tokens("alice")[0].contains(&format!("-{stays}-")));
@@ -103,7 +150,10 @@ fn newest_first(pool: &Pool) {
     let second = pool.ssh("alice", "ap1").stay();
     let tokens = pool.tokens("alice");
     assert_eq!(tokens.len(), 2);
-    assert!(tokens[0].contains("-ap1-") && tokens[1] == old, "{tokens:?}");
+    assert!(
+        tokens[0].contains("-ap1-") && tokens[1] == old,
+        "{tokens:?}"
+    );
     first.end();
     second.end();
     pool.wait_for_tokens("alice", 0);
@@ -112,8 +162,15 @@ fn newest_first(pool: &Pool) {
 fn control_master(pool: &Pool) {
     let socket = pool.home("").join("control");
     let path = format!("ControlPath={}", socket.display());
-    let master = pool.ssh("bob", "ap1").option("ControlMaster=yes").option(&path).stay();
-    let shell = pool.ssh("bob", "ap1").option("ControlMaster=no").option(&path);
+    let master = pool
+        .ssh("bob", "ap1")
+        .option("ControlMaster=yes")
+        .option(&path)
+        .stay();
+    let shell = pool
+        .ssh("bob", "ap1")
+        .option("ControlMaster=no")
+        .option(&path);
     for _ in 0..3 {
         shell.run("true").must();
         assert_eq!(pool.tokens("bob").len(), 1);
@@ -148,7 +205,10 @@ fn twenty_at_once(pool: &Pool) {
                 scope.spawn(move || pool.ssh("carol", host).run(ask))
             })
             .collect();
-        logins.into_iter().map(|login| login.join().unwrap()).collect()
+        logins
+            .into_iter()
+            .map(|login| login.join().unwrap())
+            .collect()
     });
     for answer in answers {
         assert!(answer.stdout.starts_with("0-session-"), "{}", answer.all());
@@ -168,7 +228,11 @@ fn killed(pool: &Pool) {
     ap1.sh(&format!("kill -9 {}", row["pid"]));
     session.end();
     assert_eq!(pool.tokens("bob"), killed, "nobody was there to remove it");
-    let seen = pool.ssh("bob", "ap1").run("ls ~/.condor/tokens.d").must().stdout;
+    let seen = pool
+        .ssh("bob", "ap1")
+        .run("ls ~/.condor/tokens.d")
+        .must()
+        .stdout;
     assert_eq!(seen.lines().count(), 1, "{seen}");
     assert!(!seen.contains(&killed[0]));
     pool.wait_for_tokens("bob", 0);
@@ -186,7 +250,8 @@ fn logged(pool: &Pool) {
     let field = |line: usize, key: &str| -> String {
         let key = format!("{key}=");
         let word = lines[line].split(' ').find(|word| word.starts_with(&key));
-        word.unwrap_or_else(|| panic!("no {key} in {}", lines[line])).to_owned()
+        word.unwrap_or_else(|| panic!("no {key} in {}", lines[line]))
+            .to_owned()
     };
     assert!(lines[0].starts_with("pam_idtoken(sshd:session): token opened user=alice uid=1000 "));
     assert!(lines[1].starts_with("pam_idtoken(sshd:session): token closed user=alice uid=1000 "));
@@ -208,7 +273,10 @@ fn two_ids(pool: &Pool) {
     let opened: Vec<&str> = lines
         .iter()
         .filter(|line| line.contains("token opened"))
-        .flat_map(|line| line.split(' ').filter(|w| w.starts_with("session=") || w.starts_with("jti=")))
+        .flat_map(|line| {
+            line.split(' ')
+                .filter(|w| w.starts_with("session=") || w.starts_with("jti="))
+        })
         .collect();
     let different: std::collections::HashSet<&&str> = opened.iter().collect();
     assert_eq!((opened.len(), different.len()), (4, 4), "{lines:#?}");

@@ -5,20 +5,43 @@ use pam_idtoken_tests::pool::{DOMAIN, Pool};
 use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
-    ("idtokenctl check says that a ready host is ready and leaves nothing", check_ready),
-    ("idtokenctl check names what is wrong with the stack", check_stack),
+    (
+        "idtokenctl check says that a ready host is ready and leaves nothing",
+        check_ready,
+    ),
+    (
+        "idtokenctl check names what is wrong with the stack",
+        check_stack,
+    ),
     ("idtokenctl check says why a user gets no token", check_user),
-    ("idtokenctl list shows who has which token from where until when", list),
-    ("idtokenctl verify tells HTCondor's tokens apart and never shows a signature", verify),
-    ("idtokenctl show-config names the origin of each value", show_config),
+    (
+        "idtokenctl list shows who has which token from where until when",
+        list,
+    ),
+    (
+        "idtokenctl verify tells HTCondor's tokens apart and never shows a signature",
+        verify,
+    ),
+    (
+        "idtokenctl show-config names the origin of each value",
+        show_config,
+    ),
 ];
 
 fn check_ready(pool: &Pool) {
     let ap1 = pool.host("ap1");
     ap1.sh("rm -rf /home/carol/.condor");
     let answer = ap1.run(&["idtokenctl", "check", "--user", "carol"]).must();
-    assert!(answer.stdout.ends_with("This host is ready.\n"), "{}", answer.all());
-    for part in ["sshd uses PAM", "carol is served", "a token can be signed and verifies: kid POOL"] {
+    assert!(
+        answer.stdout.ends_with("This host is ready.\n"),
+        "{}",
+        answer.all()
+    );
+    for part in [
+        "sshd uses PAM",
+        "carol is served",
+        "a token can be signed and verifies: kid POOL",
+    ] {
         assert!(answer.stdout.contains(part), "{}", answer.stdout);
     }
     ap1.sh("test ! -e /home/carol/.condor");
@@ -31,11 +54,25 @@ fn check_stack(pool: &Pool) {
         ap1.sh(script);
         let answer = ap1.run(&["idtokenctl", "check"]);
         ap1.sh("cp /root/kept /etc/pam.d/sshd");
-        assert!(!answer.ok && answer.stdout.contains(part), "{}", answer.all());
-        assert!(answer.stdout.contains("-> "), "no remedy in {}", answer.stdout);
+        assert!(
+            !answer.ok && answer.stdout.contains(part),
+            "{}",
+            answer.all()
+        );
+        assert!(
+            answer.stdout.contains("-> "),
+            "no remedy in {}",
+            answer.stdout
+        );
     };
-    bad("sed -i /pam_idtoken/d /etc/pam.d/sshd", "no session line for pam_idtoken.so");
-    bad("echo 'session required pam_mkhomedir.so' >>/etc/pam.d/sshd", "pam_mkhomedir.so comes after");
+    bad(
+        "sed -i /pam_idtoken/d /etc/pam.d/sshd",
+        "no session line for pam_idtoken.so",
+    );
+    bad(
+        "echo 'session required pam_mkhomedir.so' >>/etc/pam.d/sshd",
+        "pam_mkhomedir.so comes after",
+    );
     ap1.sh("rm /root/kept");
 }
 
@@ -48,7 +85,11 @@ fn check_user(pool: &Pool) {
         ("nobody-here", "no user \"nobody-here\""),
     ] {
         let answer = ap1.run(&["idtokenctl", "check", "--user", user]);
-        assert!(!answer.ok && answer.stdout.contains(part), "{}", answer.all());
+        assert!(
+            !answer.ok && answer.stdout.contains(part),
+            "{}",
+            answer.all()
+        );
     }
 }
 
@@ -57,7 +98,11 @@ fn list(pool: &Pool) {
     let session = pool.ssh("alice", "ap1").stay();
     let table = ap1.run(&["idtokenctl", "list"]).must().stdout;
     let json = ap1.run(&["idtokenctl", "list", "--json"]).must().stdout;
-    let other = pool.host("ap2").run(&["idtokenctl", "list", "--json"]).must().stdout;
+    let other = pool
+        .host("ap2")
+        .run(&["idtokenctl", "list", "--json"])
+        .must()
+        .stdout;
     session.end();
     assert!(table.starts_with("SESSION"), "{table}");
     let row: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
@@ -68,7 +113,12 @@ fn list(pool: &Pool) {
     assert_eq!(row["uid"], 1000);
     assert!(row["from"].as_str().unwrap().ends_with(".254"), "{row}");
     assert!(row["expires"].as_u64().unwrap() > row["since"].as_u64().unwrap());
-    assert!(row["token"].as_str().unwrap().starts_with("/home/alice/.condor/tokens.d/"));
+    assert!(
+        row["token"]
+            .as_str()
+            .unwrap()
+            .starts_with("/home/alice/.condor/tokens.d/")
+    );
     assert_eq!(other, "", "the sessions of another host");
     pool.wait_for_tokens("alice", 0);
     assert_eq!(ap1.run(&["idtokenctl", "list", "--json"]).must().stdout, "");
@@ -84,10 +134,16 @@ fn verify(pool: &Pool) {
     ap1.run(&["idtokenctl", "verify", "/root/good"]).must();
     let answer = ap1.run(&["idtokenctl", "verify", "/root/three"]);
     assert!(!answer.ok);
-    for part in ["line 2: valid", "line 3: not valid: expired for ", "line 4: not valid: not a token"] {
+    for part in [
+        "line 2: valid",
+        "line 3: not valid: expired for ",
+        "line 4: not valid: not a token",
+    ] {
         assert!(answer.stdout.contains(part), "{}", answer.all());
     }
-    let from_stdin = ap1.run(&["sh", "-c", "idtokenctl verify - </root/good"]).must();
+    let from_stdin = ap1
+        .run(&["sh", "-c", "idtokenctl verify - </root/good"])
+        .must();
     assert!(from_stdin.stdout.contains(&format!("bob@{DOMAIN}")));
     let token = ap1.sh("cat /root/good");
     let signature = token.trim().rsplit('.').next().unwrap();
@@ -104,7 +160,9 @@ fn show_config(pool: &Pool) {
     assert!(shown.contains("# scope is not set"), "{shown}");
     // What it prints is a configuration with the same effect.
     ap1.write("/root/shown.toml", &shown, 0o644);
-    let again = ap1.run(&["idtokenctl", "--config", "/root/shown.toml", "show-config"]).must();
+    let again = ap1
+        .run(&["idtokenctl", "--config", "/root/shown.toml", "show-config"])
+        .must();
     assert!(again.stdout.contains("min_uid = 1234"), "{}", again.stdout);
     ap1.sh("rm /root/shown.toml");
 }

@@ -12,7 +12,9 @@ pub fn build_dir() -> PathBuf {
         || {
             let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
             let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-            target.unwrap_or_else(|| workspace.join("target")).join("release")
+            target
+                .unwrap_or_else(|| workspace.join("target"))
+                .join("release")
         },
         PathBuf::from,
     )

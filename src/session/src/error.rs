@@ -90,11 +90,6 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// A token of another session sorts before the new one, whatever name that gets.
-    Behind {
-        /// The path of the other token.
-        path: PathBuf,
-    },
     /// Several sessions of one process: nobody can tell which one closes.
     Ambiguous {
         /// How many there are.
@@ -196,11 +191,6 @@ impl fmt::Display for Error {
             Self::Damaged { path, why } => {
                 write!(f, "the record {} is damaged: {why}", path.display())
             }
-            Self::Behind { path } => write!(
-                f,
-                "HTCondor would read {} first; compare the clocks of the hosts that share the home",
-                path.display()
-            ),
             Self::Ambiguous { sessions } => write!(
                 f,
                 "this process holds {sessions} sessions of the user and does not say which one \

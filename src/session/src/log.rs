@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,8 +19,10 @@ use nix::sys::socket::{
 };
 use syslog::{Facility, Formatter3164, Logger};
 
-/// How long one line may wait for a log daemon that does not read, in milliseconds.
-pub const PATIENCE: u16 = 100;
+use crate::deadline::Deadline;
+
+/// How long one line may wait for a log daemon that does not read.
+pub const PATIENCE: Duration = Duration::from_millis(200);
 
 const LOG_SOCKET: &str = "/dev/log";
 
@@ -217,13 +220,17 @@ impl Datagram {
 
     fn send(&self, message: &[u8]) -> io::Result<usize> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        match send(self.socket.as_raw_fd(), message, flags) {
-            Err(Errno::EAGAIN) => {
-                let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
-                poll(&mut fds, PollTimeout::from(PATIENCE))?;
-                Ok(send(self.socket.as_raw_fd(), message, flags)?)
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            match send(self.socket.as_raw_fd(), message, flags) {
+                // Many may wait for the same place in the daemon's short queue.
+                Err(Errno::EAGAIN) if !deadline.passed() => {
+                    let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+                    let left = PollTimeout::try_from(deadline.remaining());
+                    poll(&mut fds, left.unwrap_or(PollTimeout::ZERO))?;
+                }
+                other => return Ok(other?),
             }
-            other => Ok(other?),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::holder::{Holder, boot_id};
-use crate::home::{self, Judge, Plan, Written};
+use crate::home::{self, Judge, Plan};
 use crate::host::Host;
 use crate::issuer::{self, Batch};
 use crate::log::{Line, Log};
@@ -20,7 +20,8 @@ use crate::name::{SessionId, TokenName};
 use crate::record::{Opening, Record, RecordName};
 use crate::state::{Locked, Sessions};
 
-/// How often a name is moved in front of another host's before giving up.
+/// How often a name is moved in front of another session's. Many logins at once
+/// may overtake each other; being overtaken by a live token does no harm.
 const MOVES: u32 = 3;
 /// How many ended sessions one login tidies up after; reconcile does the rest.
 const SWEEP_LIMIT: usize = 64;
@@ -51,9 +52,14 @@ pub fn open(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Op
 /// A session that is signed for and not yet recorded.
 struct Prepared {
     sessions: Sessions,
+    ended: Vec<(RecordName, Record)>,
+    draft: Draft,
+}
+
+/// What is to be recorded and written.
+struct Draft {
     record: Record,
     contents: Arc<Zeroizing<Vec<u8>>>,
-    ended: Vec<(RecordName, Record)>,
     judge: Arc<Judge>,
 }
 
@@ -89,12 +95,15 @@ fn prepare(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Res
         alive,
         keys,
     };
-    Ok(Prepared {
-        sessions,
+    let draft = Draft {
         record,
         contents: Arc::new(contents),
-        ended,
         judge: Arc::new(judge),
+    };
+    Ok(Prepared {
+        sessions,
+        ended,
+        draft,
     })
 }
 
@@ -135,46 +144,21 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
 }
 
 impl Prepared {
-    fn finish(mut self, config: &Config, host: &Host, deadline: Deadline, log: &dyn Log) -> Opened {
-        let sessions = self.sessions;
-        let mut locked = match sessions.create(&self.record) {
+    fn finish(self, config: &Config, host: &Host, deadline: Deadline, log: &dyn Log) -> Opened {
+        let Self {
+            sessions,
+            ended,
+            mut draft,
+        } = self;
+        let mut locked = match sessions.create(&draft.record) {
             Ok(locked) => locked,
             Err(error) => return Opened::No(error),
         };
         // Locked, so that nobody ends the same session beside this login.
-        let ended = lock_ended(&sessions, &self.ended, &self.record);
-        let ended_files: Vec<TokenName> = ended.iter().map(|(_, old)| old.file.clone()).collect();
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let mut result = Err(Error::ActingDied);
-        for _ in 0..MOVES {
-            let plan = Plan {
-                home: self.record.user.home.clone(),
-                name: self.record.file.clone(),
-                contents: Arc::clone(&self.contents),
-                ended: ended_files.clone(),
-                judge: Arc::clone(&self.judge),
-                abandoned: Arc::clone(&abandoned),
-            };
-            result = as_user(&self.record.user, host.euid, deadline, move || {
-                home::write(&plan)
-            });
-            let Ok(Written::Behind(first)) = &result else {
-                break;
-            };
-            self.record.file = self.record.file.in_front_of(first);
-            if let Err(error) = locked.replace(&self.record) {
-                result = Err(error);
-                break;
-            }
-        }
-        // From here on nothing is put in place any more.
-        abandoned.store(true, Ordering::SeqCst);
-        match result {
-            Ok(Written::Done {
-                removed,
-                ended: gone,
-            }) => {
-                log_removed(log, &self.record, &removed);
+        let ended = lock_ended(&sessions, &ended, &draft.record);
+        let files: Vec<_> = ended.iter().map(|(_, old)| old.file.clone()).collect();
+        match draft.write(&mut locked, &files, host, deadline, log) {
+            Ok(gone) => {
                 for (locked, old) in ended
                     .into_iter()
                     .filter(|(_, old)| gone.contains(&old.file))
@@ -182,22 +166,62 @@ impl Prepared {
                     log_ended(log, &old);
                     remove_record(locked, log);
                 }
-                Opened::Yes(Box::new(Session::new(self.record, config)))
-            }
-            Ok(Written::Behind(first)) => {
-                remove_record(locked, log);
-                Opened::No(Error::Behind {
-                    path: self.record.token_path().with_file_name(first.to_string()),
-                })
+                Opened::Yes(Box::new(Session::new(draft.record, config)))
             }
             Err(error @ Error::HomeTimeout { .. }) => {
-                Opened::Pending(Box::new(Session::new(self.record, config)), error)
+                Opened::Pending(Box::new(Session::new(draft.record, config)), error)
             }
             Err(error) => {
                 remove_record(locked, log);
                 Opened::No(error)
             }
         }
+    }
+}
+
+impl Draft {
+    /// Puts the token into the home, in front of all others; which of the files
+    /// of ended sessions are gone.
+    fn write(
+        &mut self,
+        locked: &mut Locked<'_>,
+        ended: &[TokenName],
+        host: &Host,
+        deadline: Deadline,
+        log: &dyn Log,
+    ) -> Result<Vec<TokenName>> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = Abandon(&abandoned);
+        let mut moves = 0;
+        loop {
+            let plan = Plan {
+                home: self.record.user.home.clone(),
+                name: self.record.file.clone(),
+                contents: Arc::clone(&self.contents),
+                ended: ended.to_vec(),
+                insist: moves == MOVES,
+                judge: Arc::clone(&self.judge),
+                abandoned: Arc::clone(&abandoned),
+            };
+            let user = &self.record.user;
+            let written = as_user(user, host.euid, deadline, move || home::write(&plan))?;
+            log_removed(log, &self.record, &written.removed);
+            let Some(first) = written.behind else {
+                return Ok(written.ended);
+            };
+            self.record.file = self.record.file.in_front_of(&first);
+            locked.replace(&self.record)?;
+            moves += 1;
+        }
+    }
+}
+
+/// From here on nothing is put in place any more by a thread that nobody waits for.
+struct Abandon<'a>(&'a AtomicBool);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

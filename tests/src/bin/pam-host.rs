@@ -18,7 +18,11 @@ fn main() {
     // As any host does before it opens a session: the name service keeps files open.
     let _ = nix::unistd::User::from_name("root");
     let _ = nix::unistd::Group::from_name("root");
-    let mut host = Host { scenario, transaction: None, answers: Answers::default() };
+    let mut host = Host {
+        scenario,
+        transaction: None,
+        answers: Answers::default(),
+    };
     let steps = host.scenario.steps.clone();
     host.run(&steps);
     host.collect();
@@ -63,15 +67,25 @@ impl Host {
             Step::Fork(steps) => self.fork(steps),
             Step::Threads(count) => self.threads(*count),
             Step::Sh(script) => {
-                let output =
-                    std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap();
-                self.answers.shell.push(String::from_utf8_lossy(&output.stdout).into_owned());
+                let output = std::process::Command::new("/bin/sh")
+                    .args(["-c", script])
+                    .output()
+                    .unwrap();
+                self.answers
+                    .shell
+                    .push(String::from_utf8_lossy(&output.stdout).into_owned());
             }
         }
     }
 
     fn transaction(&mut self) -> &mut Transaction {
-        let Scenario { confdir, service, user, rhost, .. } = &self.scenario;
+        let Scenario {
+            confdir,
+            service,
+            user,
+            rhost,
+            ..
+        } = &self.scenario;
         self.transaction.get_or_insert_with(|| {
             Transaction::start(confdir, service, user, rhost.as_deref()).unwrap()
         })
@@ -120,7 +134,13 @@ impl Host {
     }
 
     fn threads(&mut self, count: usize) {
-        let Scenario { confdir, service, user, rhost, .. } = self.scenario.clone();
+        let Scenario {
+            confdir,
+            service,
+            user,
+            rhost,
+            ..
+        } = self.scenario.clone();
         let all_open = Barrier::new(count);
         let codes: Vec<(String, i32)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..count)
@@ -136,7 +156,10 @@ impl Host {
                     })
                 })
                 .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
         });
         self.answers.codes.extend(codes);
     }

@@ -65,8 +65,13 @@ impl Daemon {
     }
 
     fn read(&self) -> Vec<String> {
-        UnixDatagram::unbound().unwrap().send_to(MARK.as_bytes(), &self.path).unwrap();
-        std::iter::from_fn(|| self.lines.recv().ok()).take_while(|line| line != MARK).collect()
+        UnixDatagram::unbound()
+            .unwrap()
+            .send_to(MARK.as_bytes(), &self.path)
+            .unwrap();
+        std::iter::from_fn(|| self.lines.recv().ok())
+            .take_while(|line| line != MARK)
+            .collect()
     }
 }
 
@@ -82,7 +87,12 @@ pub struct Outcome {
 impl Outcome {
     /// The return codes of a call, in order.
     pub fn codes(&self, name: &str) -> Vec<i32> {
-        self.answers.codes.iter().filter(|(n, _)| n == name).map(|(_, code)| *code).collect()
+        self.answers
+            .codes
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, code)| *code)
+            .collect()
     }
 }
 
@@ -103,6 +113,11 @@ fn artefacts() -> &'static Path {
     .path()
 }
 
+/// The path of idtokenctl where any user may run it.
+pub fn tool() -> PathBuf {
+    artefacts().join("idtokenctl")
+}
+
 fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -115,11 +130,27 @@ pub fn is_root() -> bool {
 impl Lab {
     /// A host with a key, a configuration, alice's empty home and a log.
     pub fn new(who: Who) -> Self {
-        assert!(who == Who::Alice || is_root(), "a host of root's needs root");
+        assert!(
+            who == Who::Alice || is_root(),
+            "a host of root's needs root"
+        );
         let dir = tempfile::tempdir().unwrap();
         allow(dir.path(), 0o755);
-        let mut lab = Self { dir, who, log: None };
-        for name in ["home", "home/alice", "home/bob", "keys", "etc", "pam.d", "dev", "tmp"] {
+        let mut lab = Self {
+            dir,
+            who,
+            log: None,
+        };
+        for name in [
+            "home",
+            "home/alice",
+            "home/bob",
+            "keys",
+            "etc",
+            "pam.d",
+            "dev",
+            "tmp",
+        ] {
             fs::create_dir(lab.path(name)).unwrap();
         }
         allow(&lab.path("tmp"), 0o777);
@@ -192,7 +223,11 @@ impl Lab {
     pub fn module(&self, arguments: &str) -> String {
         let module = artefacts().join("libpam_idtoken.so");
         let config = self.path("etc/config.toml");
-        format!("{} config={} {arguments}", module.display(), config.display())
+        format!(
+            "{} config={} {arguments}",
+            module.display(),
+            config.display()
+        )
     }
 
     /// Makes the service `test` of the module alone, with these arguments.
@@ -229,7 +264,12 @@ impl Lab {
         fs::write(&input, serde_json::to_vec(&scenario).unwrap()).unwrap();
         allow(&input, 0o644);
         let _ = fs::remove_file(&output);
-        let said = self.command("pam-host").arg(&input).arg(&output).output().unwrap();
+        let said = self
+            .command("pam-host")
+            .arg(&input)
+            .arg(&output)
+            .output()
+            .unwrap();
         assert!(
             said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
             "the host ended with {}: {}{}",
@@ -238,13 +278,21 @@ impl Lab {
             String::from_utf8_lossy(&said.stderr)
         );
         let answers = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
-        Outcome { answers, log: self.read_log() }
+        Outcome {
+            answers,
+            log: self.read_log(),
+        }
     }
 
     /// Runs idtokenctl with the lab's configuration.
     pub fn tool(&self, args: &[&str]) -> crate::command::Answer {
         let config = self.path("etc/config.toml");
-        crate::command::run(self.command("idtokenctl").arg("--config").arg(config).args(args))
+        crate::command::run(
+            self.command("idtokenctl")
+                .arg("--config")
+                .arg(config)
+                .args(args),
+        )
     }
 
     /// One of our programs on the scratch host: its users, its /dev/log, its uid.
@@ -315,14 +363,19 @@ impl Lab {
 
 /// Alice is who runs the tests if that is not root.
 fn alice_uid() -> u32 {
-    if is_root() { ALICE } else { nix::unistd::geteuid().as_raw() }
+    if is_root() {
+        ALICE
+    } else {
+        nix::unistd::geteuid().as_raw()
+    }
 }
 
 /// The names in a directory, sorted; none if it is not there.
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }

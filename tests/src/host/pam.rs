@@ -74,8 +74,10 @@ impl Transaction {
         rhost: Option<&str>,
     ) -> Result<Self, c_int> {
         let mut messages: Box<Vec<(c_int, String)>> = Box::default();
-        let conversation =
-            Conversation { function: converse, data: (&raw mut *messages).cast() };
+        let conversation = Conversation {
+            function: converse,
+            data: (&raw mut *messages).cast(),
+        };
         let text = |text: &str| CString::new(text).unwrap();
         let mut handle = null_mut();
         // SAFETY: all pointers live during the call, and `messages` as long as the handle.

@@ -27,8 +27,21 @@ pub struct Snapshot {
 }
 
 const STATUS: [&str; 15] = [
-    "Uid", "Gid", "Groups", "Umask", "Threads", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm",
-    "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
+    "Uid",
+    "Gid",
+    "Groups",
+    "Umask",
+    "Threads",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
 ];
 
 impl Snapshot {
@@ -44,7 +57,10 @@ impl Snapshot {
         Self {
             status,
             descriptors: descriptors(),
-            cwd: fs::read_link("/proc/self/cwd").unwrap().display().to_string(),
+            cwd: fs::read_link("/proc/self/cwd")
+                .unwrap()
+                .display()
+                .to_string(),
             environment: std::env::vars().collect(),
             locale: locale(),
             limits: fs::read_to_string("/proc/self/limits").unwrap(),
@@ -80,7 +96,9 @@ fn locale() -> String {
     // SAFETY: a null pointer asks and changes nothing; the answer is a C string of the C library.
     unsafe {
         let name = libc::setlocale(libc::LC_ALL, std::ptr::null());
-        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
     }
 }
 

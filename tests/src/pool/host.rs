@@ -46,8 +46,16 @@ impl Host {
             fs::create_dir_all(dir).unwrap();
         }
         write_configuration(&upper, net, name, &address, signing_key);
-        let options = format!("lowerdir={},upperdir={},workdir={}", path(root), path(&upper), path(&work));
-        must("mount", &["-t", "overlay", "overlay", "-o", &options, path(&mount)]);
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            path(root),
+            path(&upper),
+            path(&work)
+        );
+        must(
+            "mount",
+            &["-t", "overlay", "overlay", "-o", &options, path(&mount)],
+        );
         let log = fs::File::create(layer.join("console")).unwrap();
         let nspawn = Command::new("systemd-nspawn")
             .args(["-q", "-b", "--register=no", "--keep-unit", "--console=pipe"])
@@ -65,7 +73,14 @@ impl Host {
             .spawn()
             .unwrap();
         let leader = leader_of(nspawn.id(), &layer.join("console"));
-        Self { name, address, netns, mount, nspawn, leader }
+        Self {
+            name,
+            address,
+            netns,
+            mount,
+            nspawn,
+            leader,
+        }
     }
 
     /// Its short name.
@@ -80,7 +95,8 @@ impl Host {
 
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        run(Command::new("timeout").args(["60", "nsenter", "-t", &self.leader.to_string()])
+        run(Command::new("timeout")
+            .args(["60", "nsenter", "-t", &self.leader.to_string()])
             .args(["-m", "-u", "-i", "-p", "-n", "-r", "-w", "--"])
             .args(args))
     }
@@ -107,7 +123,9 @@ impl Host {
         self.write(TOOL, fs::read(&build.tool).unwrap(), 0o755);
         self.configure("");
         let line = include_str!("../../../pam.d/debian-sshd");
-        self.sh(&format!("grep -q pam_idtoken /etc/pam.d/sshd || cat >>/etc/pam.d/sshd <<'E'\n{line}E"));
+        self.sh(&format!(
+            "grep -q pam_idtoken /etc/pam.d/sshd || cat >>/etc/pam.d/sshd <<'E'\n{line}E"
+        ));
     }
 
     /// Writes the configuration: the domains and what is given.
@@ -134,7 +152,10 @@ impl Host {
         let text = self.sh(&format!(
             "journalctl -q --no-pager -o cat --after-cursor '{cursor}' SYSLOG_FACILITY=10"
         ));
-        text.lines().filter(|line| line.starts_with("pam_idtoken(")).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| line.starts_with("pam_idtoken("))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits for a line of the module that has this part.
@@ -168,9 +189,20 @@ fn network(net: u8, netns: &str, number: u8, address: &str) {
     let outside = format!("idt{net}-{number}");
     let with_mask = format!("{address}/24");
     must("ip", &["netns", "add", netns]);
-    must("ip", &["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", netns]);
-    must("ip", &["link", "set", &outside, "master", &bridge(net), "up"]);
-    must("ip", &["-n", netns, "addr", "add", &with_mask, "dev", "eth0"]);
+    must(
+        "ip",
+        &[
+            "link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", netns,
+        ],
+    );
+    must(
+        "ip",
+        &["link", "set", &outside, "master", &bridge(net), "up"],
+    );
+    must(
+        "ip",
+        &["-n", netns, "addr", "add", &with_mask, "dev", "eth0"],
+    );
     must("ip", &["-n", netns, "link", "set", "eth0", "up"]);
     must("ip", &["-n", netns, "link", "set", "lo", "up"]);
 }
@@ -200,7 +232,11 @@ fn write_configuration(upper: &Path, net: u8, name: &str, address: &str, signing
         .iter()
         .map(|(name, number)| format!("10.88.{net}.{number} {name}.{DOMAIN} {name}\n"))
         .collect();
-    fs::write(upper.join("etc/hosts"), format!("127.0.0.1 localhost\n{hosts}")).unwrap();
+    fs::write(
+        upper.join("etc/hosts"),
+        format!("127.0.0.1 localhost\n{hosts}"),
+    )
+    .unwrap();
     fs::write(upper.join("etc/hostname"), format!("{name}.{DOMAIN}\n")).unwrap();
 }
 
@@ -214,7 +250,11 @@ fn leader_of(nspawn: u32, console: &Path) -> i32 {
             return pid.parse().unwrap();
         }
         let console = || fs::read_to_string(console).unwrap_or_default();
-        assert!(Instant::now() < end, "systemd-nspawn did not start: {}", console());
+        assert!(
+            Instant::now() < end,
+            "systemd-nspawn did not start: {}",
+            console()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

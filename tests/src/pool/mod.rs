@@ -33,9 +33,16 @@ impl Build {
     /// From `IDTOKEN_BUILD_DIR`, or else `target/release`.
     pub fn find() -> Self {
         let dir = crate::build_dir();
-        let build = Self { module: dir.join("libpam_idtoken.so"), tool: dir.join("idtokenctl") };
+        let build = Self {
+            module: dir.join("libpam_idtoken.so"),
+            tool: dir.join("idtokenctl"),
+        };
         for path in [&build.module, &build.tool] {
-            assert!(path.exists(), "{} is not there: run make build first", path.display());
+            assert!(
+                path.exists(),
+                "{} is not there: run make build first",
+                path.display()
+            );
         }
         build
     }
@@ -52,18 +59,36 @@ pub struct Pool {
 impl Pool {
     /// Boots `cm`, `ap1` and `ap2` and waits until both access points are in the collector.
     pub fn boot() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "a pool of booted hosts needs root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "a pool of booted hosts needs root"
+        );
         let root = root::ready();
         prepare_nspawn();
         let net = free_network();
         let dir = PathBuf::from(format!("/tmp/pam_idtoken-pool-{net}"));
         fs::create_dir_all(&dir).unwrap();
-        must("cp", &["-a", path(&root.join("pool-home")), path(&dir.join("home"))]);
+        must(
+            "cp",
+            &["-a", path(&root.join("pool-home")), path(&dir.join("home"))],
+        );
         let signing_key: Vec<u8> = (0..64).map(|_| random_byte()).collect();
         bridge_up(net);
-        let mut pool = Self { dir, net, key: root.join("id"), hosts: Vec::new() };
+        let mut pool = Self {
+            dir,
+            net,
+            key: root.join("id"),
+            hosts: Vec::new(),
+        };
         for (number, name) in [(1, "cm"), (11, "ap1"), (12, "ap2")] {
-            let host = Host::boot(&pool.dir, &root.join("root"), net, number, name, &signing_key);
+            let host = Host::boot(
+                &pool.dir,
+                &root.join("root"),
+                net,
+                number,
+                name,
+                &signing_key,
+            );
             pool.hosts.push(host);
         }
         pool.wait_until_it_answers();
@@ -96,8 +121,9 @@ impl Pool {
     pub fn tokens(&self, user: &str) -> Vec<String> {
         let dir = self.home(user).join(".condor/tokens.d");
         let entries = fs::read_dir(dir).into_iter().flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -108,7 +134,11 @@ impl Pool {
     pub fn wait_for_tokens(&self, user: &str, count: usize) {
         let end = Instant::now() + Duration::from_secs(10);
         while self.tokens(user).len() != count {
-            assert!(Instant::now() < end, "{user} has {:?}, not {count}", self.tokens(user));
+            assert!(
+                Instant::now() < end,
+                "{user} has {:?}, not {count}",
+                self.tokens(user)
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -121,7 +151,11 @@ impl Pool {
             if answer.stdout.lines().count() == 2 && self.hosts.iter().all(Host::has_sshd) {
                 return;
             }
-            assert!(Instant::now() < end, "the pool does not answer: {}", self.state(&answer.all()));
+            assert!(
+                Instant::now() < end,
+                "the pool does not answer: {}",
+                self.state(&answer.all())
+            );
             std::thread::sleep(Duration::from_millis(300));
         }
     }
@@ -133,7 +167,12 @@ impl Pool {
             let units = host.run(&["systemctl", "--no-pager", "list-units", "--failed", "-q"]);
             let log = host.run(&["sh", "-c", "tail -n 5 /var/log/condor/*Log"]);
             let sshd = host.has_sshd();
-            text += &format!("{}: sshd {sshd}, failed {}\n{}\n", host.name(), units.all(), log.all());
+            text += &format!(
+                "{}: sshd {sshd}, failed {}\n{}\n",
+                host.name(),
+                units.all(),
+                log.all()
+            );
         }
         text
     }
@@ -157,7 +196,9 @@ impl Drop for Pool {
 /// systemd-nspawn in a place without systemd needs its directory.
 fn prepare_nspawn() {
     let dir = Path::new("/run/systemd");
-    let mounted = fs::read_to_string("/proc/mounts").unwrap().contains(" /run/systemd ");
+    let mounted = fs::read_to_string("/proc/mounts")
+        .unwrap()
+        .contains(" /run/systemd ");
     if !mounted && !dir.join("system").exists() {
         fs::create_dir_all(dir).unwrap();
         must("mount", &["-t", "tmpfs", "tmpfs", "/run/systemd"]);
@@ -200,6 +241,9 @@ fn path(path: &Path) -> &str {
 fn random_byte() -> u8 {
     use std::io::Read;
     let mut byte = [0];
-    fs::File::open("/dev/urandom").unwrap().read_exact(&mut byte).unwrap();
+    fs::File::open("/dev/urandom")
+        .unwrap()
+        .read_exact(&mut byte)
+        .unwrap();
     byte[0]
 }

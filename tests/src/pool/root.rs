@@ -41,7 +41,10 @@ fn build(dir: &Path) {
     let root = dir.join("root");
     fs::create_dir_all(dir).unwrap();
     let include = format!("--include={PACKAGES}");
-    must("mmdebstrap", &["--quiet", "--variant=minbase", &include, SUITE, path(&root)]);
+    must(
+        "mmdebstrap",
+        &["--quiet", "--variant=minbase", &include, SUITE, path(&root)],
+    );
     add_users(&root);
     open_the_door(dir, &root);
     // What no host of the pool needs.
@@ -50,7 +53,10 @@ fn build(dir: &Path) {
         "systemctl enable condor ssh; systemctl mask rpcbind.service rpcbind.socket \
          systemd-resolved systemd-networkd nfs-client.target || true",
     );
-    must("cp", &["-a", path(&root.join("home")), path(&dir.join("pool-home"))]);
+    must(
+        "cp",
+        &["-a", path(&root.join("home")), path(&dir.join("pool-home"))],
+    );
 }
 
 /// The users of the tests: dave is in the group nocondor, svc has the uid of a
@@ -69,11 +75,15 @@ fn add_users(root: &Path) {
 /// One ssh key lets everybody in, with a home and without.
 fn open_the_door(dir: &Path, root: &Path) {
     let key = dir.join("id");
-    must("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", path(&key)]);
+    must(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", path(&key)],
+    );
     fs::copy(dir.join("id.pub"), root.join("etc/ssh/authorized_keys")).unwrap();
     fs::write(
         root.join("etc/ssh/sshd_config.d/pool.conf"),
-        "AuthorizedKeysFile /etc/ssh/authorized_keys\nMaxStartups 200\nUseDNS no\n",
+        "AuthorizedKeysFile /etc/ssh/authorized_keys\nMaxStartups 200\nUseDNS no\n\
+         PerSourcePenalties no\n",
     )
     .unwrap();
 }

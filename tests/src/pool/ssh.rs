@@ -27,7 +27,9 @@ pub struct Told {
 impl Told {
     /// How often the user was told that there is no token.
     pub fn warnings(&self) -> usize {
-        self.screen.matches("HTCondor: no token for this session").count()
+        self.screen
+            .matches("HTCondor: no token for this session")
+            .count()
     }
 }
 
@@ -105,7 +107,10 @@ impl Ssh {
         command
             .args(["90", program, "-F", "/dev/null", "-i"])
             .arg(&self.key)
-            .args(["-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null"])
+            .args([
+                "-oStrictHostKeyChecking=no",
+                "-oUserKnownHostsFile=/dev/null",
+            ])
             .args(["-oLogLevel=ERROR", "-oBatchMode=yes", "-oConnectTimeout=20"])
             .args(&self.options);
         command

@@ -44,6 +44,9 @@ pub struct Plan {
     pub contents: Arc<Zeroizing<Vec<u8>>>,
     /// Token files whose sessions have ended; they go first.
     pub ended: Vec<TokenName>,
+    /// Whether to write even if another token sorts before this one: it is
+    /// another session's and most likely as good, and better than none.
+    pub insist: bool,
     /// Tells which of the other token files are dead.
     pub judge: Arc<Judge>,
     /// Set when nobody waits for the answer any more: then nothing is put in place.
@@ -52,17 +55,14 @@ pub struct Plan {
 
 /// What became of it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The token is in place.
-    Done {
-        /// Dead tokens that were removed, by file name.
-        removed: Vec<String>,
-        /// Those of [`Plan::ended`] that are gone.
-        ended: Vec<TokenName>,
-    },
-    /// This token of another session sorts before the new one: HTCondor would
-    /// read it first. Nothing was written.
-    Behind(TokenName),
+pub struct Written {
+    /// Dead tokens that were removed, by file name.
+    pub removed: Vec<String>,
+    /// Those of [`Plan::ended`] that are gone.
+    pub ended: Vec<TokenName>,
+    /// This token of another session sorts before the new one, so that HTCondor
+    /// would read it first: nothing was put in place.
+    pub behind: Option<TokenName>,
 }
 
 /// Makes tokens.d if it is missing, removes dead tokens of ours and puts the
@@ -74,15 +74,18 @@ pub fn write(plan: &Plan) -> Result<Written> {
     let gone = |name: &&TokenName| remove_in(dir.as_fd(), name).is_ok();
     let ended = plan.ended.iter().filter(gone).cloned().collect();
     let scan = scan(&mut dir, &path, plan)?;
-    if let Some(first) = scan.first.filter(|first| first.sorts_before(&plan.name))
-        && plan.name.in_front_of(&first).sorts_before(&first)
-    {
-        return Ok(Written::Behind(first));
+    let behind = scan.first.filter(|first| {
+        let is_behind = first.sorts_before(&plan.name) && !plan.insist;
+        // Nothing sorts before the first name there is.
+        is_behind && plan.name.in_front_of(first).sorts_before(first)
+    });
+    if behind.is_none() {
+        put(dir.as_fd(), &path, plan)?;
     }
-    put(dir.as_fd(), &path, plan)?;
-    Ok(Written::Done {
+    Ok(Written {
         removed: scan.removed,
         ended,
+        behind,
     })
 }
 

@@ -79,6 +79,7 @@ impl Home {
             name: name.clone(),
             contents: Arc::new(Zeroizing::new(b"the.new.token\n".to_vec())),
             ended: vec![],
+            insist: false,
             judge,
             abandoned: Arc::default(),
         }
@@ -90,10 +91,8 @@ impl Home {
 }
 
 fn removed(written: Written) -> Vec<String> {
-    match written {
-        Written::Done { removed, .. } => removed,
-        Written::Behind(name) => panic!("behind {name}"),
-    }
+    assert_eq!(written.behind, None);
+    written.removed
 }
 
 #[test]
@@ -234,13 +233,7 @@ fn tokens_of_ended_sessions_go_even_if_they_are_valid() {
     let mut plan = home.plan(&name, judge(&[&name]));
     plan.ended = vec![ended.clone(), gone.clone()];
     let written = write(&plan).unwrap();
-    assert_eq!(
-        written,
-        Written::Done {
-            removed: vec![],
-            ended: vec![ended.clone(), gone]
-        }
-    );
+    assert_eq!(written.ended, [ended.clone(), gone]);
     assert!(!home.path(&ended).exists());
 }
 
@@ -250,8 +243,12 @@ fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
     let ahead = name_at(NOW + 3600, "ap2");
     home.put(&ahead, &token(b"current", NOW + 7200));
     let name = name_at(NOW, "ap1");
-    assert_eq!(home.write(&name).unwrap(), Written::Behind(ahead.clone()));
+    assert_eq!(home.write(&name).unwrap().behind, Some(ahead.clone()));
     assert!(!home.path(&name).exists());
+    let mut plan = home.plan(&name, judge(&[&name]));
+    plan.insist = true;
+    assert!(removed(write(&plan).unwrap()).is_empty());
+    assert!(remove(home.0.path(), &name).unwrap());
     let moved = name.in_front_of(&ahead);
     assert!(removed(home.write(&moved).unwrap()).is_empty());
     let mut names: Vec<_> = fs::read_dir(home.tokens_d())
@@ -267,10 +264,7 @@ fn the_first_stamp_there_is_blocks_nobody() {
     let home = Home::with_tokens_d();
     let first = TokenName::new(u64::MAX, "ap2", SessionId::random().unwrap());
     home.put(&first, &token(b"current", NOW + 50));
-    assert!(matches!(
-        home.write(&name_at(NOW, "ap1")).unwrap(),
-        Written::Done { .. }
-    ));
+    assert_eq!(home.write(&name_at(NOW, "ap1")).unwrap().behind, None);
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! `make bench`: the benchmark on a host of a real pool.
+
+use std::process::ExitCode;
+
+use pam_idtoken_tests::build_dir;
+use pam_idtoken_tests::pool::{Build, Pool};
+
+/// What sites do today: fetch a token as the user, remove it at the end.
+const SCRIPT: &str = r#"#!/bin/sh
+home=$(getent passwd "$PAM_USER" | cut -d: -f6)
+case $PAM_TYPE in
+open_session)
+    exec runuser -u "$PAM_USER" -- condor_token_fetch -lifetime 86400 -token bench ;;
+close_session)
+    exec runuser -u "$PAM_USER" -- rm -f "$home/.condor/tokens.d/bench" ;;
+esac
+"#;
+
+fn main() -> ExitCode {
+    let pool = Pool::boot();
+    pool.install(&Build::find());
+    // The directory is there from now on.
+    pool.ssh("alice", "ap1").run("true").must();
+    pool.wait_for_tokens("alice", 0);
+    let ap1 = pool.host("ap1");
+    ap1.sh("mkdir -p /root/bench/pam.d");
+    let bench = std::fs::read(build_dir().join("bench-host")).unwrap();
+    ap1.write("/root/bench/bench-host", bench, 0o755);
+    ap1.write("/root/bench/fetch", SCRIPT, 0o755);
+    for (service, line) in [
+        ("pam_permit", "pam_permit.so"),
+        ("pam_idtoken", "pam_idtoken.so services=pam_idtoken"),
+        ("pam_exec", "pam_exec.so quiet /root/bench/fetch"),
+    ] {
+        let file = format!("/root/bench/pam.d/{service}");
+        ap1.write(&file, format!("session required {line}\n"), 0o644);
+    }
+    let args = [
+        "/root/bench/bench-host",
+        "/root/bench/pam.d",
+        "alice",
+        "/home/alice",
+    ];
+    let rest = ["1000", "40", "pam_permit", "pam_idtoken", "pam_exec"];
+    let answer = ap1.run(&[&args[..], &rest[..]].concat());
+    print!("{}", answer.stdout);
+    if !answer.ok {
+        println!("the benchmark failed: {}", answer.stderr);
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
