@@ -218,7 +218,9 @@ fn write_configuration(upper: &Path, net: u8, name: &str, address: &str, signing
     let text = format!(
         "CONDOR_HOST = cm.{DOMAIN}\nCOLLECTOR_HOST = cm.{DOMAIN}:9618\n{role}\n\
          UID_DOMAIN = {DOMAIN}\nTRUST_DOMAIN = {DOMAIN}\nFILESYSTEM_DOMAIN = {DOMAIN}\n\
-         use security:recommended_v9_0\nNETWORK_INTERFACE = {address}\n"
+         use security:recommended_v9_0\nNETWORK_INTERFACE = {address}\n\
+         # A host that boots before its central manager is known five seconds later.\n\
+         SCHEDD_INTERVAL = 5\nUPDATE_INTERVAL = 5\n"
     );
     fs::write(upper.join("etc/condor/config.d/10-pool"), text).unwrap();
     // The second is there from the start: daemons tell clients the names of their keys from a
@@ -240,13 +242,14 @@ fn write_configuration(upper: &Path, net: u8, name: &str, address: &str, signing
     fs::write(upper.join("etc/hostname"), format!("{name}.{DOMAIN}\n")).unwrap();
 }
 
-/// The host's init, which is nspawn's only child.
+/// The host's init: nspawn's child that is process 1 of its namespace. Another
+/// child comes before it and goes.
 fn leader_of(nspawn: u32, console: &Path) -> i32 {
     let children = format!("/proc/{nspawn}/task/{nspawn}/children");
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         let text = fs::read_to_string(&children).unwrap_or_default();
-        if let Some(pid) = text.split_whitespace().next() {
+        if let Some(pid) = text.split_whitespace().find(|pid| is_init(pid)) {
             return pid.parse().unwrap();
         }
         let console = || fs::read_to_string(console).unwrap_or_default();
@@ -257,4 +260,10 @@ fn leader_of(nspawn: u32, console: &Path) -> i32 {
         );
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn is_init(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let namespaces = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    namespaces.is_some_and(|pids| pids.split_whitespace().skip(1).eq(["1"]))
 }

@@ -19,7 +19,7 @@ pub use ssh::{Ssh, Told};
 use crate::command::{must, run};
 
 /// How long the pool may take to answer after its hosts were booted.
-const BOOT: Duration = Duration::from_secs(40);
+const BOOT: Duration = Duration::from_secs(120);
 
 /// What was built: the release module and tool.
 pub struct Build {
