@@ -5,7 +5,7 @@ CARGO   ?= cargo
 DESTDIR ?=
 PREFIX  ?= /usr
 # Where libpam looks for modules: Debian's multiarch directory, else Red Hat's.
-MULTIARCH := $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null)
+MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null)
 PAMDIR  ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
 
 BUILT    = target/release

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         match *test {
             Test::Both(name, test) => {
                 trials.push(trial(format!("{name}, as a user"), move || {
-                    test(Who::Alice)
+                    test(Who::Alice);
                 }));
                 let as_root = trial(format!("{name}, as root"), move || test(Who::Root));
                 trials.push(as_root.with_ignored_flag(!is_root()));

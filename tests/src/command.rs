@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 pub struct Answer {
     /// Whether its exit code was 0.
     pub ok: bool,
+    /// Its exit code, if it was not killed; 124 is what timeout(1) says when time is up.
+    pub code: Option<i32>,
     /// What it wrote.
     pub stdout: String,
     /// What it complained.
@@ -17,6 +19,11 @@ impl Answer {
     /// Both streams, for a message.
     pub fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Whether it was ended by timeout(1).
+    pub fn hung(&self) -> bool {
+        self.code == Some(124)
     }
 
     /// The answer of a program that had to succeed.
@@ -34,6 +41,7 @@ pub fn run(command: &mut Command) -> Answer {
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Answer {
         ok: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

@@ -162,6 +162,19 @@ mod tests {
     }
 
     #[test]
+    fn the_ready_lines_put_the_module_into_a_session_stack() {
+        for text in [
+            include_str!("../../../pam.d/debian-sshd"),
+            include_str!("../../../pam.d/redhat-sshd"),
+        ] {
+            let dir = dir(&[("sshd", text)]);
+            let stack = session_stack(dir.path(), "sshd").unwrap();
+            assert_eq!(stack.len(), 1);
+            assert!(stack[0].is("pam_idtoken.so") && stack[0].control == "optional");
+        }
+    }
+
+    #[test]
     fn a_missing_file_and_a_loop_are_named() {
         let dir = dir(&[
             ("a", "@include b\n"),

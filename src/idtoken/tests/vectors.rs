@@ -1,6 +1,9 @@
 //! What HTCondor's own condor_token_create made, this crate verifies, and what
 //! this crate makes looks the same.
 
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use idtoken::{Claims, KeyForm, Refusal, Scope, SigningKey, Subject, verify};

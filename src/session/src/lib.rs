@@ -1,6 +1,6 @@
 //! The life of a session's token, without PAM.
 //!
-//! [`open::open`] gives a session its token and [`close::close`] takes it
+//! [`open::open`] gives a session its token and [`close::Session::close`] takes it
 //! away; both are called by the PAM module. Everything the two need is here:
 //! the [`config`]uration, the [`policy`] that says who is served, the
 //! [`issuer`] that signs, the [`home`] store that holds the token, and the

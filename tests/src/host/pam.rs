@@ -52,6 +52,7 @@ unsafe extern "C" {
 pub struct Transaction {
     handle: *mut c_void,
     // libpam copies the structure, but not what its data points to.
+    #[allow(clippy::box_collection)]
     messages: Box<Vec<(c_int, String)>>,
 }
 
@@ -73,6 +74,8 @@ impl Transaction {
         user: &str,
         rhost: Option<&str>,
     ) -> Result<Self, c_int> {
+        // In a box of its own: its address is what the conversation knows.
+        #[allow(clippy::box_collection)]
         let mut messages: Box<Vec<(c_int, String)>> = Box::default();
         let conversation = Conversation {
             function: converse,

@@ -88,6 +88,10 @@ impl Host {
         self.name
     }
 
+    pub(super) fn leader(&self) -> i32 {
+        self.leader
+    }
+
     /// Its address in the pool's network.
     pub fn address(&self) -> &str {
         &self.address
@@ -95,10 +99,7 @@ impl Host {
 
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        run(Command::new("timeout")
-            .args(["60", "nsenter", "-t", &self.leader.to_string()])
-            .args(["-m", "-u", "-i", "-p", "-n", "-r", "-w", "--"])
-            .args(args))
+        inside(self.leader, args)
     }
 
     /// Runs a script as root on the host; it has to succeed.
@@ -183,6 +184,20 @@ impl Host {
         let _ = run(Command::new("umount").arg("-l").arg(&self.mount));
         let _ = run(Command::new("ip").args(["netns", "del", &self.netns]));
     }
+}
+
+fn inside(leader: i32, args: &[&str]) -> Answer {
+    run(Command::new("timeout")
+        .args(["60", "nsenter", "-t", &leader.to_string()])
+        .args(["-m", "-u", "-i", "-p", "-n", "-r", "-w", "--"])
+        .args(args))
+}
+
+/// What a host is doing, for whoever wonders why a login hangs.
+pub(super) fn state(leader: i32) -> String {
+    let script = "ps -eo pid,ppid,stat,wchan:24,etime,args; \
+                  systemctl list-jobs --no-pager; journalctl -q --no-pager -n 60 -o short-precise";
+    inside(leader, &["sh", "-c", script]).all()
 }
 
 fn network(net: u8, netns: &str, number: u8, address: &str) {

@@ -109,7 +109,8 @@ impl Pool {
 
     /// A login.
     pub fn ssh(&self, user: &str, host: &str) -> Ssh {
-        Ssh::new(&self.key, user, self.host(host).address())
+        let host = self.host(host);
+        Ssh::new(&self.key, user, host.address(), host.leader())
     }
 
     /// The shared /home, seen from outside.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use super::host;
 use crate::command::{Answer, run};
 
 /// A user at a host's door.
@@ -12,6 +13,7 @@ pub struct Ssh {
     key: PathBuf,
     user: String,
     address: String,
+    leader: i32,
     options: Vec<String>,
 }
 
@@ -34,11 +36,12 @@ impl Told {
 }
 
 impl Ssh {
-    pub(super) fn new(key: &Path, user: &str, address: &str) -> Self {
+    pub(super) fn new(key: &Path, user: &str, address: &str, leader: i32) -> Self {
         Self {
             key: key.to_owned(),
             user: user.to_owned(),
             address: address.to_owned(),
+            leader,
             options: Vec::new(),
         }
     }
@@ -52,7 +55,14 @@ impl Ssh {
 
     /// Runs a command in a session of its own.
     pub fn run(&self, command: &str) -> Answer {
-        run(self.client("ssh").arg(self.target()).arg(command))
+        let answer = run(self.client("ssh").arg(self.target()).arg(command));
+        assert!(
+            !answer.hung(),
+            "{command} hung; {}{}",
+            answer.all(),
+            host::state(self.leader)
+        );
+        answer
     }
 
     /// Logs in with a terminal and a login shell, types the lines and leaves.
@@ -71,6 +81,8 @@ impl Ssh {
         let _ = stdin.write_all(format!("{lines}\nexit 0\n").as_bytes());
         let output = child.wait_with_output().unwrap();
         drop(stdin);
+        let hung = output.status.code() == Some(124);
+        assert!(!hung, "a login hung; {}", host::state(self.leader));
         Told {
             ok: output.status.success(),
             screen: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -105,7 +117,7 @@ impl Ssh {
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
         command
-            .args(["90", program, "-F", "/dev/null", "-i"])
+            .args(["60", program, "-F", "/dev/null", "-i"])
             .arg(&self.key)
             .args([
                 "-oStrictHostKeyChecking=no",
