@@ -181,6 +181,8 @@ fn put(dir: BorrowedFd<'_>, path: &Path, plan: &Plan) -> Result<()> {
     });
     result.map_err(|source| {
         let _ = unlink(dir, &temporary);
+        // A network file system may say no to a rename that it has done.
+        let _ = unlink(dir, &name);
         Error::io("write the token", path.join(name), source).with_remedy(REMEDY)
     })
 }
