@@ -9,7 +9,8 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -136,6 +137,9 @@ pub struct Syslog {
     prefix: String,
     debug: bool,
     program: String,
+    socket: PathBuf,
+    /// The daemon does not read: no further line waits for it.
+    stuck: AtomicBool,
 }
 
 impl Syslog {
@@ -146,6 +150,8 @@ impl Syslog {
             prefix: Line::new(prefix).0,
             debug,
             program: program_name(),
+            socket: PathBuf::from(LOG_SOCKET),
+            stuck: AtomicBool::new(false),
         }
     }
 
@@ -168,17 +174,22 @@ impl Log for Syslog {
             pid: std::process::id(),
         };
         // A host without a log daemon works all the same.
-        let Ok(backend) = Datagram::connect(LOG_SOCKET.as_ref()) else {
+        let stuck = self.stuck.load(Ordering::Relaxed);
+        let patience = if stuck { Duration::ZERO } else { PATIENCE };
+        let Ok(backend) = Datagram::connect(&self.socket, patience) else {
             return;
         };
         let mut logger = Logger::new(backend, formatter);
         let message = format!("{}: {text}", self.prefix);
-        let _ = match severity {
+        let written = match severity {
             Severity::Error => logger.err(message),
             Severity::Warning => logger.warning(message),
             Severity::Info => logger.info(message),
             Severity::Debug => logger.debug(message),
         };
+        if written.is_err() {
+            self.stuck.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -197,30 +208,32 @@ fn program_name() -> String {
 struct Datagram {
     socket: OwnedFd,
     stream: bool,
+    patience: Duration,
 }
 
 impl Datagram {
-    fn connect(path: &Path) -> io::Result<Self> {
-        match Self::connect_as(SockType::Datagram, path) {
-            Err(Errno::EPROTOTYPE) => Self::connect_as(SockType::Stream, path),
+    fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
+        match Self::connect_as(SockType::Datagram, path, patience) {
+            Err(Errno::EPROTOTYPE) => Self::connect_as(SockType::Stream, path, patience),
             other => other,
         }
         .map_err(Into::into)
     }
 
-    fn connect_as(kind: SockType, path: &Path) -> nix::Result<Self> {
+    fn connect_as(kind: SockType, path: &Path, patience: Duration) -> nix::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, kind, flags, None)?;
         connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
         Ok(Self {
             socket,
             stream: kind == SockType::Stream,
+            patience,
         })
     }
 
     fn send(&self, message: &[u8]) -> io::Result<usize> {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        let deadline = Deadline::after(PATIENCE);
+        let deadline = Deadline::after(self.patience);
         loop {
             match send(self.socket.as_raw_fd(), message, flags) {
                 // Many may wait for the same place in the daemon's short queue.
@@ -315,7 +328,7 @@ mod tests {
         let path = dir.path().join("log");
         let daemon = UnixDatagram::bind(&path).unwrap();
         let mut logger = Logger::new(
-            Datagram::connect(&path).unwrap(),
+            Datagram::connect(&path, PATIENCE).unwrap(),
             Formatter3164 {
                 facility: Facility::LOG_AUTHPRIV,
                 hostname: None,
@@ -338,7 +351,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let _daemon = UnixDatagram::bind(&path).unwrap();
-        let client = Datagram::connect(&path).unwrap();
+        let client = Datagram::connect(&path, PATIENCE).unwrap();
         let started = std::time::Instant::now();
         let mut failed = false;
         for _ in 0..5000 {
@@ -352,11 +365,31 @@ mod tests {
     }
 
     #[test]
+    fn many_lines_for_such_a_daemon_wait_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let _daemon = UnixDatagram::bind(&path).unwrap();
+        let log = Syslog {
+            socket: path,
+            ..Syslog::new("pam_idtoken", false)
+        };
+        let started = std::time::Instant::now();
+        for _ in 0..1000 {
+            log.info(&Line::new("a line"));
+        }
+        assert!(
+            log.stuck.load(Ordering::Relaxed),
+            "the socket never filled up"
+        );
+        assert!(started.elapsed() < PATIENCE * 20);
+    }
+
+    #[test]
     fn a_stream_log_socket_gone_away_raises_no_signal() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let daemon = UnixListener::bind(&path).unwrap();
-        let client = Datagram::connect(&path).unwrap();
+        let client = Datagram::connect(&path, PATIENCE).unwrap();
         assert!(client.stream);
         drop(daemon);
         for _ in 0..3 {
