@@ -6,12 +6,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::path;
-use crate::command::must;
+use crate::command::{must, run};
 
 const SUITE: &str = "trixie";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const PACKAGES: &str = "condor,dbus,iproute2,libpam-modules,libpam-systemd,openssh-client,\
                         openssh-server,procps,systemd,systemd-sysv";
@@ -41,10 +42,15 @@ fn build(dir: &Path) {
     let root = dir.join("root");
     fs::create_dir_all(dir).unwrap();
     let include = format!("--include={PACKAGES}");
-    must(
-        "mmdebstrap",
-        &["--quiet", "--variant=minbase", &include, SUITE, path(&root)],
-    );
+    let bootstrap = || {
+        must("rm", &["-rf", path(&root)]);
+        let args = ["--quiet", "--variant=minbase", &include, SUITE, path(&root)];
+        run(Command::new("mmdebstrap").args(args))
+    };
+    // A mirror may hiccup once.
+    if !bootstrap().ok {
+        bootstrap().must();
+    }
     add_users(&root);
     open_the_door(dir, &root);
     // What no host of the pool needs.
@@ -86,6 +92,11 @@ fn open_the_door(dir: &Path, root: &Path) {
          PerSourcePenalties no\n",
     )
     .unwrap();
+    // A login that meets the user manager of a session just ended, ten seconds after it, may wait
+    // for a job of systemd 257 that never starts; so managers stay.
+    let logind = root.join("etc/systemd/logind.conf.d");
+    fs::create_dir_all(&logind).unwrap();
+    fs::write(logind.join("pool.conf"), "[Login]\nUserStopDelaySec=1h\n").unwrap();
 }
 
 fn in_root(root: &Path, script: &str) {
