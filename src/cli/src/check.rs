@@ -8,10 +8,11 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
-use session::config::{Arguments, Config};
+use session::config::Config;
 
 use crate::args::{Args, CheckOptions};
 use crate::output::Output;
+use crate::pamd::PAM_D;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +70,6 @@ impl Finding {
     }
 }
 
-const PAM_D: &str = "/etc/pam.d";
-
 /// Looks at everything; true if nothing is bad.
 pub(crate) fn run(
     args: &Args,
@@ -84,20 +83,23 @@ pub(crate) fn run(
             "run idtokenctl check as root, as sshd will be",
         ));
     }
-    let wiring = stack::look(Path::new(PAM_D), &options.service, &mut findings);
-    if options.service == "sshd" {
+    let line = stack::look(Path::new(PAM_D), &args.service, &mut findings);
+    if args.service == "sshd" {
         findings.extend(host::use_pam());
     }
-    // What the PAM line says is what sessions will get, unless asked for another file.
-    let arguments = match wiring {
-        Some(line) if args.config.is_none() => Arguments::parse(line.arguments),
-        _ => args.as_arguments(),
-    };
-    check_configuration(&arguments, options, &mut findings);
+    let config = check_configuration(args, options, &mut findings);
+    if let (Some(line), Some(config)) = (&line, &config) {
+        findings.extend(stack::control(line, config));
+    }
     print(&findings, out)
 }
 
-fn check_configuration(arguments: &Arguments, options: &CheckOptions, findings: &mut Vec<Finding>) {
+fn check_configuration(
+    args: &Args,
+    options: &CheckOptions,
+    findings: &mut Vec<Finding>,
+) -> Option<Config> {
+    let arguments = args.as_arguments();
     for unknown in &arguments.unknown {
         findings.push(Finding::odd(
             format!("the argument {unknown} of the PAM line means nothing and is ignored"),
@@ -105,9 +107,12 @@ fn check_configuration(arguments: &Arguments, options: &CheckOptions, findings: 
         ));
     }
     let euid = session::host::euid();
-    let config = match Config::load(arguments, euid) {
+    let config = match Config::load(&arguments, euid) {
         Ok(config) => config,
-        Err(error) => return findings.push(Finding::bad(error)),
+        Err(error) => {
+            findings.push(Finding::bad(error));
+            return None;
+        }
     };
     findings.push(if config.file_exists {
         Finding::good(format!(
@@ -120,14 +125,17 @@ fn check_configuration(arguments: &Arguments, options: &CheckOptions, findings: 
             config.file.display()
         ))
     });
-    if !config.services.contains(&options.service) {
+    if !config.services.contains(&args.service) {
         findings.push(
-            Finding::bad(format!("the service {} is not served", options.service))
+            Finding::bad(format!("the service {} is not served", args.service))
                 .with_remedy(format!("add it to services in {}", config.file.display())),
         );
     }
+    host::groups(&config, findings);
     host::state(&config, euid, findings);
+    host::reconciler(&config, euid, findings);
     token::look(&config, options.user.as_deref(), euid, findings);
+    Some(config)
 }
 
 fn print(findings: &[Finding], out: &mut Output) -> Result<bool, Box<dyn Error>> {

@@ -1,21 +1,75 @@
-//! `idtokenctl list`: the sessions that hold a token now.
+//! `idtokenctl list`: the sessions of this host and what they are doing.
 
 use std::error::Error;
-use std::time::{Duration, UNIX_EPOCH};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use session::config::Config;
 use session::holder::boot_id;
-use session::record::Record;
+use session::host::unix_nanoseconds;
+use session::open::lingers;
+use session::record::{Phase, Record};
+use session::stamp::is_fresh;
 use session::state::Sessions;
 
 use crate::args::{Args, ListOptions};
 use crate::output::{Output, complain};
 
+/// What a session is doing; the names are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// Its holder runs and its token is renewed.
+    Live,
+    /// It closed, and processes of it are left.
+    Lingering,
+    /// It ended without a close.
+    Orphan,
+    /// It lives, and no reconciler is seen that would renew its token.
+    Unrenewed,
+    /// Its user removed the token.
+    Removed,
+}
+
+impl State {
+    fn of(
+        record: &Record,
+        boot: &str,
+        is_ended: bool,
+        renewed: bool,
+    ) -> session::error::Result<Self> {
+        let is_held = !is_ended && record.holder.is_alive_in(boot)?;
+        let lingers = !is_ended && lingers(record, boot);
+        Ok(match record.phase {
+            Phase::Lingering if lingers => Self::Lingering,
+            Phase::Lingering => Self::Orphan,
+            Phase::Open if !is_held && lingers => Self::Lingering,
+            _ if !is_held => Self::Orphan,
+            Phase::Removed => Self::Removed,
+            Phase::Open if renewed => Self::Live,
+            Phase::Open => Self::Unrenewed,
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Live => "live",
+            Self::Lingering => "lingering",
+            Self::Orphan => "orphan",
+            Self::Unrenewed => "unrenewed",
+            Self::Removed => "removed by user",
+        })
+    }
+}
+
 /// One session; the names are part of the interface.
 #[derive(Debug, Serialize)]
 struct Row {
     session: String,
+    state: State,
     user: String,
     uid: u32,
     service: String,
@@ -28,10 +82,11 @@ struct Row {
     kid: Vec<String>,
 }
 
-impl From<&Record> for Row {
-    fn from(record: &Record) -> Self {
+impl Row {
+    fn new(record: &Record, state: State) -> Self {
         Self {
             session: record.session.to_string(),
+            state,
             user: record.user.name.clone(),
             uid: record.user.uid,
             service: record.service.clone(),
@@ -46,14 +101,15 @@ impl From<&Record> for Row {
     }
 }
 
-const HEAD: [&str; 7] = [
-    "SESSION", "USER", "SERVICE", "FROM", "SINCE", "EXPIRES", "TOKEN",
+const HEAD: [&str; 8] = [
+    "SESSION", "STATE", "USER", "SERVICE", "FROM", "SINCE", "EXPIRES", "TOKEN",
 ];
 
 impl Row {
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         [
             self.session.clone(),
+            self.state.to_string(),
             self.user.clone(),
             self.service.clone(),
             self.from.clone().unwrap_or_else(|| "-".into()),
@@ -64,7 +120,7 @@ impl Row {
     }
 }
 
-/// Lists live sessions; false when a record could not be read.
+/// Lists sessions; false when a record could not be read.
 pub(crate) fn run(
     args: &Args,
     options: &ListOptions,
@@ -80,11 +136,12 @@ pub(crate) fn run(
     } else {
         table(&found.rows, out)?;
     }
-    if found.ended > 0 {
+    let orphans = found.rows.iter().filter(|row| row.state == State::Orphan);
+    let orphans = orphans.count();
+    if orphans > 0 {
         complain(format!(
-            "{} more records belong to sessions that ended without a close; the next login of \
-             their user removes them",
-            found.ended
+            "{orphans} of them ended without a close; the next reconcile, or the next login of \
+             their user, removes their tokens"
         ));
     }
     Ok(found.whole)
@@ -92,33 +149,42 @@ pub(crate) fn run(
 
 struct Found {
     rows: Vec<Row>,
-    ended: usize,
     whole: bool,
 }
 
 fn collect(config: &Config, euid: u32) -> Result<Found, Box<dyn Error>> {
     let boot = boot_id()?;
+    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let renewed = is_fresh(&config.run_dir, config.lifetime_of(true), now, euid);
     let mut found = Found {
         rows: Vec::new(),
-        ended: 0,
         whole: true,
     };
     for uid in Sessions::uids(&config.state_dir)? {
         let Some(sessions) = Sessions::existing(&config.state_dir, uid, euid)? else {
             continue;
         };
-        for name in sessions.names()? {
-            if !name.holder.is_alive_in(&boot)? {
-                found.ended += 1;
-                continue;
-            }
-            match sessions.read(&name) {
-                Ok(record) => found.rows.extend(record.as_ref().map(Row::from)),
+        let listing = sessions.list()?;
+        for name in &listing.records {
+            match sessions.read(name) {
+                Ok(Some(record)) => {
+                    let is_ended = listing.ended.contains(&name.session);
+                    let state = State::of(&record, &boot, is_ended, renewed)?;
+                    found.rows.push(Row::new(&record, state));
+                }
+                Ok(None) => {}
                 Err(error) => {
                     found.whole = false;
                     complain(error);
                 }
             }
+        }
+        for name in &listing.damaged {
+            found.whole = false;
+            complain(format!(
+                "the record of session {} (uid {uid}) is damaged and was set aside",
+                name.session
+            ));
         }
     }
     found.rows.sort_by_key(|row| row.since);
@@ -128,7 +194,7 @@ fn collect(config: &Config, euid: u32) -> Result<Found, Box<dyn Error>> {
 fn table(rows: &[Row], out: &mut Output) -> Result<(), Box<dyn Error>> {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
-    let mut widths = [0; 7];
+    let mut widths = [0; 8];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());

@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+/// Where the services' stacks are.
+pub(crate) const PAM_D: &str = "/etc/pam.d";
+/// The module.
+pub(crate) const MODULE: &str = "pam_idtoken.so";
+
 /// Deeper than any stack that libpam itself would load.
 const DEPTH: usize = 16;
 
@@ -35,6 +40,12 @@ pub(crate) fn session_stack(dir: &Path, service: &str) -> Result<Vec<Line>, Stri
     let mut stack = Vec::new();
     read_into(&mut stack, dir, service, DEPTH)?;
     Ok(stack)
+}
+
+/// The line of the module in the session stack of a service; the first one counts.
+pub(crate) fn module_line(dir: &Path, service: &str) -> Option<Line> {
+    let stack = session_stack(dir, service).ok()?;
+    stack.into_iter().find(|line| line.is(MODULE))
 }
 
 fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use idtoken::{Decoded, SigningKey};
+use idtoken::{Decoded, Kid, SigningKey};
 use session::config::Config;
 use session::host::unix_nanoseconds;
 use session::issuer;
@@ -28,13 +28,14 @@ pub(crate) fn run(
     let euid = session::host::euid();
     let config = Config::load(&args.as_arguments(), euid)?;
     let text = read(&options.file)?;
-    let (keys, missing) = match issuer::read_keys(&config, euid) {
+    let (mut keys, missing) = match issuer::read_keys(&config, euid) {
         Ok((keys, missing)) => (keys, missing.iter().map(ToString::to_string).collect()),
         Err(error) => (Vec::new(), vec![error.to_string()]),
     };
     for why in &missing {
         out.line(format!("note: {why}"))?;
     }
+    keys.extend(other_keys(&text, &config, &keys, euid));
     let keys: Vec<&SigningKey> = keys.iter().collect();
     let issuer = config.trust_domain.as_ref();
     let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
@@ -57,6 +58,20 @@ pub(crate) fn run(
         out.line(format!("{} holds no token", options.file.display()))?;
     }
     Ok(tokens > 0 && tokens == valid)
+}
+
+/// The keys of this host that tokens name and sessions are not given tokens of:
+/// HTCondor takes every key of its directory.
+fn other_keys(text: &str, config: &Config, known: &[SigningKey], euid: u32) -> Vec<SigningKey> {
+    let mut kids: Vec<Kid> = idtoken::lines(text)
+        .filter_map(|line| idtoken::decode(line).ok()?.kid?.parse().ok())
+        .filter(|kid| known.iter().all(|key| key.kid() != kid))
+        .collect();
+    kids.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    kids.dedup();
+    kids.iter()
+        .filter_map(|kid| issuer::read_key(config, kid, euid).ok())
+        .collect()
 }
 
 fn is_token(line: &str) -> bool {

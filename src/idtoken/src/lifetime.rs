@@ -23,6 +23,8 @@ impl Lifetime {
     pub const HOUR: Self = Self(3600);
     /// One day.
     pub const DAY: Self = Self(DAY);
+    /// Ninety days.
+    pub const QUARTER: Self = Self(90 * DAY);
 
     /// A number of seconds; none outside the limits.
     pub fn from_secs(seconds: u64) -> Option<Self> {

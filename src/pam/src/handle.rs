@@ -14,11 +14,22 @@ use session::close::Session;
 /// The name of our data in the handle; nobody else stores anything by it.
 const DATA: &str = "pam_idtoken_session";
 
-/// The session that a handle holds, if it is open.
+/// What became of the session that was opened with a handle: none if it got no
+/// token or has closed, so that its close takes no other session's token away.
 ///
 /// Dropping it frees memory and does nothing else: libpam drops it in forked
 /// children too. A token is deleted by `pam_sm_close_session` alone.
 type Slot = RefCell<Option<Session>>;
+
+/// What a handle knows.
+pub(crate) enum Known {
+    /// A session that is open.
+    Open(Box<Session>),
+    /// That nothing is open: the session got no token, or has closed.
+    Nothing,
+    /// Nothing at all: another process, or another handle, opened the session.
+    Unknown,
+}
 
 /// `PAM_SERVICE`, or nothing if the host set none.
 pub(crate) fn service(pam: &PamHandle) -> String {
@@ -50,22 +61,26 @@ pub(crate) fn tell(pam: &PamHandle, message: &str) {
     }
 }
 
-/// A copy of the open session of this handle.
-pub(crate) fn session(pam: &PamHandle) -> Option<Session> {
-    slot(pam)?.try_borrow().ok()?.clone()
-}
-
-/// Keeps the session in the handle; false if libpam has no memory for it.
-pub(crate) fn keep(pam: &mut PamHandle, session: Session) -> bool {
-    pam.set_data(DATA, Box::new(Slot::new(Some(session))))
-        .is_ok()
-}
-
-/// Forgets the session of this handle: it is closed.
-pub(crate) fn forget(pam: &PamHandle) {
-    if let Some(mut session) = slot(pam).and_then(|slot| slot.try_borrow_mut().ok()) {
-        session.take();
+/// What this handle knows of its session.
+pub(crate) fn known(pam: &PamHandle) -> Known {
+    match slot(pam).map(RefCell::try_borrow) {
+        Some(Ok(session)) => session
+            .clone()
+            .map_or(Known::Nothing, |session| Known::Open(Box::new(session))),
+        // Somebody is changing it: not ours to guess.
+        Some(Err(_)) => Known::Nothing,
+        None => Known::Unknown,
     }
+}
+
+/// Keeps the session in the handle, or that there is none; false if libpam has
+/// no memory for it.
+pub(crate) fn keep(pam: &mut PamHandle, session: Option<Session>) -> bool {
+    if let Some(mut kept) = slot(pam).and_then(|slot| slot.try_borrow_mut().ok()) {
+        *kept = session;
+        return true;
+    }
+    pam.set_data(DATA, Box::new(Slot::new(session))).is_ok()
 }
 
 fn slot(pam: &PamHandle) -> Option<&Slot> {

@@ -67,3 +67,28 @@ fn guarded(hook: impl FnOnce() -> PamResultCode) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_here_and_the_login_goes_on() {
+        let code = guarded(|| panic!("on purpose"));
+        assert!(code == PamResultCode::PAM_SUCCESS);
+        let code = guarded(|| PamResultCode::PAM_SESSION_ERR);
+        assert!(code == PamResultCode::PAM_SESSION_ERR);
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_ends_here_too() {
+        struct Trap;
+        impl Drop for Trap {
+            fn drop(&mut self) {
+                panic!("once more");
+            }
+        }
+        let code = guarded(|| std::panic::panic_any(Trap));
+        assert!(code == PamResultCode::PAM_SUCCESS);
+    }
+}

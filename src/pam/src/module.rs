@@ -5,16 +5,17 @@ use std::ffi::CStr;
 use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::module::PamHandle;
 use session::close::{Closed, Session};
-use session::config::{Arguments, Config, OnFailure};
+use session::config::{Arguments, Config, OnClose, OnFailure};
 use session::error::Error;
 use session::host::Host;
+use session::linger::Trace;
 use session::log::{Line, Log, Syslog};
 use session::open::{Opened, open as open_session};
 use session::policy::{self, Verdict};
 use session::record::Opening;
 use session::user::User;
 
-use crate::handle;
+use crate::handle::{self, Known};
 
 /// What a call is about, copied out of the handle: libpam may free its items any time.
 struct Call {
@@ -66,7 +67,7 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
         call.log
             .warning(&Line::new("unknown argument ignored").field("argument", argument));
     }
-    if let Some(session) = handle::session(pam) {
+    if let Known::Open(session) = handle::known(pam) {
         call.debug(
             "nothing to do",
             format!("session {} is open", session.record().session),
@@ -80,32 +81,32 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
             if let Some(error) = broken {
                 call.complain("the configuration was not used for", &error);
             }
+            keep(pam, &call, None);
             return PamResultCode::PAM_SUCCESS;
         }
-        Err(error) => return failed(pam, &call, &config, flags, &broken.unwrap_or(error)),
+        Err(error) => return failed(pam, &call, &config, flags, &broken.unwrap_or(error), None),
     };
     if let Some(error) = broken {
-        return failed(pam, &call, &config, flags, &error);
+        return failed(pam, &call, &config, flags, &error, None);
     }
     let host = match Host::current() {
         Ok(host) => host,
-        Err(error) => return failed(pam, &call, &config, flags, &error),
+        Err(error) => return failed(pam, &call, &config, flags, &error, None),
     };
     let opening = Opening {
         user,
         service: call.service.clone(),
         rhost: handle::remote_host(pam),
+        linger: trace(&call, &config),
     };
     match open_session(&config, &host, opening, &call.log) {
         Opened::Yes(session) => {
-            log_opened(&call, &session);
-            keep(pam, &call, *session);
+            keep(pam, &call, Some(*session));
             PamResultCode::PAM_SUCCESS
         }
-        Opened::No(error) => failed(pam, &call, &config, flags, &error),
+        Opened::No(error) => failed(pam, &call, &config, flags, &error, None),
         Opened::Pending(session, error) => {
-            keep(pam, &call, *session);
-            failed(pam, &call, &config, flags, &error)
+            failed(pam, &call, &config, flags, &error, Some(*session))
         }
     }
 }
@@ -115,9 +116,10 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
 pub(crate) fn close(pam: &mut PamHandle, args: &[&CStr]) -> PamResultCode {
     let call = Call::new(pam, args);
     let result = Host::current().and_then(|host| {
-        let session = match handle::session(pam) {
-            Some(session) => Some(session),
-            None => find_session(&call, &host)?,
+        let session = match handle::known(pam) {
+            Known::Open(session) => Some(*session),
+            Known::Nothing => None,
+            Known::Unknown => find_session(&call, &host)?,
         };
         session
             .map(|session| session.close(&host, &call.log))
@@ -125,7 +127,7 @@ pub(crate) fn close(pam: &mut PamHandle, args: &[&CStr]) -> PamResultCode {
     });
     match result {
         Ok(Some(closed)) => {
-            handle::forget(pam);
+            keep(pam, &call, None);
             if closed == Closed::Before {
                 call.debug("nothing to do", "the session was ended before");
             }
@@ -155,12 +157,12 @@ fn served(call: &Call, config: &Config) -> Result<Option<User>, Error> {
 /// The session of a host that closes without the data it opened with.
 fn find_session(call: &Call, host: &Host) -> Result<Option<Session>, Error> {
     let (config, broken) = call.config();
-    if let Some(error) = broken {
-        call.complain("the configuration was not used for", &error);
-    }
     match policy::before_lookup(&config, &call.service, &call.user) {
         Verdict::Pass(_) => Ok(None),
         Verdict::Serve => {
+            if let Some(error) = broken {
+                call.complain("the configuration was not used for", &error);
+            }
             let user = User::lookup(&call.user)?;
             Session::held_by(host, &config, &call.service, user.uid)
         }
@@ -170,12 +172,14 @@ fn find_session(call: &Call, host: &Host) -> Result<Option<Session>, Error> {
 /// The session has no token: one line in the log, one on the terminal, and the
 /// login goes on unless the administrator wants otherwise.
 fn failed(
-    pam: &PamHandle,
+    pam: &mut PamHandle,
     call: &Call,
     config: &Config,
     flags: PamFlag,
     error: &Error,
+    pending: Option<Session>,
 ) -> PamResultCode {
+    keep(pam, call, pending);
     call.complain("no token for", error);
     if flags & PAM_SILENT == 0 {
         let message = format!(
@@ -191,7 +195,7 @@ fn failed(
     }
 }
 
-fn keep(pam: &mut PamHandle, call: &Call, session: Session) {
+fn keep(pam: &mut PamHandle, call: &Call, session: Option<Session>) {
     if !handle::keep(pam, session) {
         // It is found again by its holder.
         call.log.warning(&Line::new(
@@ -200,16 +204,15 @@ fn keep(pam: &mut PamHandle, call: &Call, session: Session) {
     }
 }
 
-fn log_opened(call: &Call, session: &Session) {
-    let record = session.record();
-    let line = Line::new("token opened")
-        .field("user", &record.user.name)
-        .field("uid", record.user.uid)
-        .field("session", record.session)
-        .field("jti", record.jtis())
-        .field("kid", record.kids())
-        .field("exp", record.expires)
-        .field_if("rhost", record.rhost.as_ref())
-        .field("file", record.token_path().display());
-    call.log.info(&line);
+/// How the processes of the session will be found, if it may linger.
+fn trace(call: &Call, config: &Config) -> Option<Trace> {
+    if config.on_close != OnClose::Linger {
+        return None;
+    }
+    Trace::current()
+        .inspect_err(|error| {
+            let line = Line::new("the session can not linger: its processes would not be found");
+            call.log.warning(&line.because(error));
+        })
+        .ok()
 }

@@ -8,9 +8,9 @@
 //! code stays mapped).
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::Builder;
 
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::deadline::Deadline;
@@ -42,7 +42,7 @@ pub fn as_user<T: Send + 'static>(
         euid,
     };
     let (answer, answered) = sync_channel(1);
-    let dumpable = prctl::get_dumpable();
+    let dumpable = Dumpable::keep();
     let thread = {
         // The thread inherits the mask: no signal of the host is ever handled on it.
         let _mask = BlockedSignals::new()?;
@@ -59,7 +59,7 @@ pub fn as_user<T: Send + 'static>(
             })?
     };
     let answer = answered.recv_timeout(deadline.remaining());
-    restore_dumpable(dumpable);
+    drop(dumpable);
     match answer {
         Ok(result) => {
             // The answer is the thread's last act; joining it gives the host back its thread
@@ -82,10 +82,34 @@ pub fn as_user<T: Send + 'static>(
 /// that lets it dump core and be traced (prctl(2), PR_SET_DUMPABLE). It is the
 /// host's to say. The user gains nothing by it: whoever traces a process needs
 /// its real, effective and saved uid, and those stay root's.
-fn restore_dumpable(before: nix::Result<bool>) {
-    if before == Ok(true) && prctl::get_dumpable() == Ok(false) {
-        // The host runs on all the same if it can not be given back.
-        let _ = prctl::set_dumpable(true);
+///
+/// Several calls may be under way in one process: the first to come notes the
+/// host's value, the last to go gives it back.
+struct Dumpable;
+
+/// How many calls are under way, and what the host had before the first of them.
+static KEPT: Mutex<(usize, Option<i32>)> = Mutex::new((0, None));
+
+impl Dumpable {
+    fn keep() -> Self {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0 == 0 {
+            kept.1 = sys::dumpable().ok();
+        }
+        kept.0 += 1;
+        Self
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0 -= 1;
+        let changed = |before: &i32| sys::dumpable().is_ok_and(|now| now != *before);
+        if let Some(before) = kept.1.filter(|before| kept.0 == 0 && changed(before)) {
+            // The host runs on all the same if it can not be given back.
+            let _ = sys::set_dumpable(before);
+        }
     }
 }
 
@@ -185,19 +209,36 @@ mod tests {
         assert_eq!(SigSet::thread_get_mask().unwrap(), mask);
     }
 
+    /// Waits until no other test of this process is acting.
+    fn dumpable_now() -> i32 {
+        for _ in 0..5000 {
+            if KEPT.lock().unwrap().0 == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sys::dumpable().unwrap()
+    }
+
     #[test]
-    fn the_process_stays_as_dumpable_as_it_was() {
+    fn the_process_stays_as_dumpable_as_it_was_however_many_act_at_once() {
         let (user, euid) = me();
-        prctl::set_dumpable(true).unwrap();
-        as_user(&user, euid, soon(), || Ok(())).unwrap();
-        assert!(prctl::get_dumpable().unwrap());
+        let before = dumpable_now();
         let other = User {
             uid: 4321,
             gid: 4321,
             ..user
         };
-        let _ = as_user(&other, euid, soon(), || Ok(()));
-        assert!(prctl::get_dumpable().unwrap());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _ = as_user(&other, euid, soon(), || Ok(()));
+                    }
+                });
+            }
+        });
+        assert_eq!(dumpable_now(), before);
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! A session closes: its token is taken away.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::acting::as_user;
+use crate::audit::Event;
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::ending::{end, remove_token};
 use crate::error::{Error, Result};
-use crate::home;
 use crate::host::Host;
+use crate::journal::Journal;
 use crate::log::{Line, Log};
-use crate::record::Record;
-use crate::state::Sessions;
+use crate::record::{Phase, Record, RecordName};
+use crate::state::{Locked, Sessions};
 
 /// A session that has to be closed.
 ///
@@ -31,6 +32,8 @@ pub enum Closed {
     Now,
     /// Somebody had ended the session before.
     Before,
+    /// Processes of the session are left: the token stays until the last of them ends.
+    Lingers,
 }
 
 impl Session {
@@ -81,42 +84,67 @@ impl Session {
     /// `timeout` of the configuration it was opened with.
     pub fn close(&self, host: &Host, log: &dyn Log) -> Result<Closed> {
         let deadline = Deadline::after(self.timeout);
-        let record = &self.record;
-        let sessions = match Sessions::existing(&self.state_dir, record.user.uid, host.euid) {
+        let journal = Journal {
+            state_dir: &self.state_dir,
+            host,
+            log,
+        };
+        let uid = self.record.user.uid;
+        let sessions = match Sessions::existing(&self.state_dir, uid, host.euid) {
             Ok(Some(sessions)) => sessions,
-            Ok(None) => return self.close_unrecorded(host, deadline, None, log),
-            Err(error) => return self.close_unrecorded(host, deadline, Some(error), log),
+            Ok(None) => return self.close_unrecorded(deadline, None, &journal),
+            Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
-        let locked = match sessions.lock(&record.name(), deadline) {
-            Ok(Some(locked)) => locked,
-            Ok(None) => return Ok(Closed::Before),
-            Err(error @ Error::Locked { .. }) => return Err(error),
-            Err(error) => return self.close_unrecorded(host, deadline, Some(error), log),
+        let result = match sessions.lock(&self.record.name(), deadline) {
+            Ok(Some(locked)) => self.close_locked(locked, deadline, &journal),
+            Ok(None) => return self.close_unrecorded(deadline, None, &journal),
+            Err(error @ Error::Locked { .. }) => Err(error),
+            Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
+        if result.is_err() {
+            // The holder may live on: reconcile has to know that its session does not.
+            if let Err(error) = sessions.mark_ended(&self.record.name()) {
+                log.warning(&Line::new("the session ends with its process").because(error));
+            }
+        }
+        result
+    }
+
+    fn close_locked(
+        &self,
+        mut locked: Locked<'_>,
+        deadline: Deadline,
+        journal: &Journal<'_>,
+    ) -> Result<Closed> {
         // It may have been renewed, or moved, since it was opened.
-        let current = locked.read().unwrap_or_else(|error| {
-            log.warning(&Line::new("the record was read at open").because(error));
-            record.clone()
+        let mut current = locked.read().unwrap_or_else(|error| {
+            let line = Line::new("the record was read at open").because(error);
+            journal.log.warning(&line);
+            self.record.clone()
         });
-        remove_token(&current, host, deadline)?;
-        log_closed(&current, log);
-        locked.remove()?;
+        if current.phase == Phase::Open && has_processes(&current, journal.log) {
+            current.phase = Phase::Lingering;
+            locked.replace(&current)?;
+            journal.say(Event::Lingers, &current);
+            return Ok(Closed::Lingers);
+        }
+        end(locked, &current, Event::Closed, deadline, journal)?;
         Ok(Closed::Now)
     }
 
     /// The records can not be reached: the token goes all the same.
     fn close_unrecorded(
         &self,
-        host: &Host,
         deadline: Deadline,
         why: Option<Error>,
-        log: &dyn Log,
+        journal: &Journal<'_>,
     ) -> Result<Closed> {
         if let Some(why) = why {
-            log.warning(&Line::new("closing without the record").because(why));
+            let line = Line::new("closing without the record").because(why);
+            journal.log.warning(&line);
         }
-        if remove_token(&self.record, host, deadline)? {
-            log_closed(&self.record, log);
+        if remove_token(&self.record, None, deadline, journal)? {
+            journal.say(Event::Closed, &self.record);
             Ok(Closed::Now)
         } else {
             Ok(Closed::Before)
@@ -124,18 +152,40 @@ impl Session {
     }
 }
 
-fn remove_token(record: &Record, host: &Host, deadline: Deadline) -> Result<bool> {
-    let (home, name) = (record.user.home.clone(), record.file.clone());
-    as_user(&record.user, host.euid, deadline, move || {
-        home::remove(Path::new(&home), &name)
+/// Whether a session that may linger has processes left; when nobody can tell,
+/// it has: reconcile asks again.
+fn has_processes(record: &Record, log: &dyn Log) -> bool {
+    let Some(trace) = &record.linger else {
+        return false;
+    };
+    trace.is_left(&record.holder).unwrap_or_else(|error| {
+        let line = Line::new("the processes of a session could not be listed")
+            .field("session", record.session)
+            .because(error);
+        log.warning(&line);
+        true
     })
 }
 
-fn log_closed(record: &Record, log: &dyn Log) {
-    let line = Line::new("token closed")
-        .field("user", &record.user.name)
-        .field("uid", record.user.uid)
-        .field("session", record.session)
-        .field("jti", record.jtis());
-    log.info(&line);
+/// Ends a session by an administrator's will; what was known of it, or none if
+/// it had just ended. The session itself goes on without a token.
+pub fn revoke(
+    sessions: &Sessions,
+    name: &RecordName,
+    config: &Config,
+    host: &Host,
+    log: &dyn Log,
+) -> Result<Option<Record>> {
+    let deadline = Deadline::after(config.timeout);
+    let Some(locked) = sessions.lock(name, deadline)? else {
+        return Ok(None);
+    };
+    let record = locked.read()?;
+    let journal = Journal {
+        state_dir: &config.state_dir,
+        host,
+        log,
+    };
+    end(locked, &record, Event::Revoked, deadline, &journal)?;
+    Ok(Some(record))
 }

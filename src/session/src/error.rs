@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use idtoken::{ClaimError, KeyError, Kid, MintError};
+use idtoken::{ClaimError, KeyError, MintError};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -30,8 +30,6 @@ pub enum Error {
     },
     /// A signing key can not be used.
     Key(KeyError),
-    /// No signing key file is known for a kid.
-    NoKid(Kid),
     /// The user's name or a configured value can not go into a token.
     Claim(ClaimError),
     /// Signing failed.
@@ -46,6 +44,13 @@ pub enum Error {
         user: String,
         /// What the C library answered.
         source: io::Error,
+    },
+    /// The user database names no directory that could be a home.
+    NoHome {
+        /// The user.
+        user: String,
+        /// What it names.
+        home: PathBuf,
     },
     /// A file operation failed.
     Io {
@@ -73,6 +78,11 @@ pub enum Error {
         home: PathBuf,
         /// How long the session waited.
         waited: Duration,
+    },
+    /// The home, or the tokens.d that was in it, is not there just now.
+    Away {
+        /// What is not there.
+        path: PathBuf,
     },
     /// The thread that acts as the user could not be made, or could not become the user.
     Acting {
@@ -144,7 +154,6 @@ impl fmt::Display for Error {
                 file.display()
             ),
             Self::Key(error) => error.fmt(f),
-            Self::NoKid(kid) => write!(f, "no signing key file is known for kid {kid}"),
             Self::Claim(error) => error.fmt(f),
             Self::Mint(error) => error.fmt(f),
             Self::Random(why) => write!(f, "the system gave no random bytes: {why}"),
@@ -157,9 +166,16 @@ impl fmt::Display for Error {
             Self::UserDatabase { user, source } => {
                 write!(
                     f,
-                    "the user database could not be asked for user {user:?}: {source}"
+                    "the user database could not be asked for user {user:?}: {source}; check \
+                     nsswitch.conf and the service it names"
                 )
             }
+            Self::NoHome { user, home } => write!(
+                f,
+                "the user database has the home {} for {user:?}: it must be a path from / in \
+                 UTF-8; correct the entry",
+                home.display()
+            ),
             Self::Io {
                 doing,
                 path,
@@ -182,15 +198,28 @@ impl fmt::Display for Error {
                 home.display(),
                 waited.as_millis()
             ),
+            Self::Away { path } => write!(
+                f,
+                "{} is not there any more, removed or not mounted; until its token has expired \
+                 it is looked for again",
+                path.display()
+            ),
             Self::Acting { doing, source } => {
-                write!(f, "could not {doing} to act as the user: {source}")
+                write!(
+                    f,
+                    "could not {doing} to act as the user: {source}; check the limits and \
+                     capabilities of this process"
+                )
             }
-            Self::ActingDied => {
-                f.write_str("the thread acting as the user ended without an answer")
-            }
-            Self::Damaged { path, why } => {
-                write!(f, "the record {} is damaged: {why}", path.display())
-            }
+            Self::ActingDied => f.write_str(
+                "the thread acting as the user ended without an answer; this is a defect, \
+                     please report it",
+            ),
+            Self::Damaged { path, why } => write!(
+                f,
+                "the record {} is damaged: {why}; `idtokenctl reconcile` sets it aside",
+                path.display()
+            ),
             Self::Ambiguous { sessions } => write!(
                 f,
                 "this process holds {sessions} sessions of the user and does not say which one \
@@ -198,7 +227,8 @@ impl fmt::Display for Error {
             ),
             Self::Locked { path, waited } => write!(
                 f,
-                "the record {} stayed locked for {} ms",
+                "the record {} stayed locked for {} ms, most likely by a process that waits for \
+                 the same home",
                 path.display(),
                 waited.as_millis()
             ),

@@ -6,7 +6,11 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -31,14 +35,14 @@ impl Holder {
     pub fn current() -> Result<Self> {
         let pid = std::process::id();
         let path = format!("/proc/{pid}/stat");
-        let start = start_time(pid)
+        let process = Process::read(pid)
             .map_err(|e| proc_error(&path, e))?
             .ok_or_else(|| {
                 proc_error(&path, io::Error::new(io::ErrorKind::NotFound, "not there"))
             })?;
         Ok(Self {
             pid,
-            start,
+            start: process.start,
             boot: boot_id()?,
         })
     }
@@ -56,9 +60,70 @@ impl Holder {
     }
 
     fn runs(&self) -> Result<bool> {
-        let started =
-            start_time(self.pid).map_err(|e| proc_error(&format!("/proc/{}/stat", self.pid), e))?;
-        Ok(started == Some(self.start))
+        let path = || format!("/proc/{}/stat", self.pid);
+        match Process::read(self.pid).map_err(|e| proc_error(&path(), e))? {
+            Some(process) => Ok(process.start == self.start),
+            // With hidepid /proc shows less than there is; a living session must not look ended.
+            None if is_hidden(self.pid) => Err(proc_error(
+                &path(),
+                io::Error::new(io::ErrorKind::PermissionDenied, "hidden by hidepid"),
+            )),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Whether there is a process that `/proc` does not show.
+fn is_hidden(pid: u32) -> bool {
+    let exists = |pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
+    let shown = || Path::new(&format!("/proc/{pid}")).exists();
+    // Shown by now: it came in between, or is a zombie.
+    i32::try_from(pid).is_ok_and(exists) && !shown() && i32::try_from(pid).is_ok_and(exists)
+}
+
+/// What proc_pid_stat(5) says of a process that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) session: u32,
+    /// In clock ticks after boot.
+    pub(crate) start: u64,
+}
+
+impl Process {
+    /// None if there is no such process or it is a zombie.
+    pub(crate) fn read(pid: u32) -> io::Result<Option<Self>> {
+        match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => Self::parse(&stat)
+                .map(Some)
+                .or_else(|| is_ended(&stat).then_some(None))
+                .ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::InvalidData, "not as proc_pid_stat(5) says")
+                }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            // The process ended between open and read.
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The second field is the command in parentheses and may hold anything, a
+    /// parenthesis too: fields are counted from the last one.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        if is_ended(stat) {
+            return None;
+        }
+        let fields = std::str::from_utf8(after_command(stat)?).ok()?;
+        // Field 3, the state, is the first of them.
+        let mut fields = fields.split(' ').skip(1);
+        Some(Self {
+            parent: fields.next()?.parse().ok()?,
+            group: fields.next()?.parse().ok()?,
+            session: fields.next()?.parse().ok()?,
+            // Fields 7 to 21 lie before the start time.
+            start: fields.nth(15)?.parse().ok()?,
+        })
     }
 }
 
@@ -66,37 +131,6 @@ impl Holder {
 pub fn boot_id() -> Result<String> {
     let text = fs::read_to_string(BOOT_ID).map_err(|e| proc_error(BOOT_ID, e))?;
     Ok(text.trim().to_owned())
-}
-
-/// The start time of a running process; none if there is no such process or it is a zombie.
-fn start_time(pid: u32) -> io::Result<Option<u64>> {
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => parse_stat(&stat)
-            .map(Some)
-            .or_else(|| is_ended(&stat).then_some(None))
-            .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "not as proc_pid_stat(5) says")
-            }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        // The process ended between open and read.
-        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// Field 22 of a stat line whose process has not ended.
-///
-/// The second field is the command in parentheses and may hold anything, a
-/// parenthesis too: fields are counted from the last one.
-fn parse_stat(stat: &[u8]) -> Option<u64> {
-    let fields = after_command(stat)?;
-    let mut fields = fields.split(|b| *b == b' ');
-    let state = fields.next()?;
-    if state == b"Z" || state == b"X" {
-        return None;
-    }
-    // Fields 4 to 21 lie between the state and the start time.
-    std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()
 }
 
 fn is_ended(stat: &[u8]) -> bool {
@@ -116,16 +150,17 @@ mod tests {
 
     #[test]
     fn the_start_time_is_found_behind_any_command_name() {
-        assert_eq!(parse_stat(STAT), Some(987));
-        assert_eq!(parse_stat(b"42 (x"), None);
-        assert_eq!(parse_stat(b""), None);
-        assert_eq!(parse_stat(b"42 (x) S 1"), None);
+        let seen = Process::parse(STAT).unwrap();
+        assert_eq!((seen.start, seen.parent, seen.group), (987, 1, 42));
+        for bad in [&b"42 (x"[..], b"", b"42 (x) S 1", b"42 (x)"] {
+            assert_eq!(Process::parse(bad), None);
+        }
     }
 
     #[test]
     fn a_zombie_has_ended() {
         let zombie = b"42 (a) Z 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987 1 2\n";
-        assert_eq!(parse_stat(zombie), None);
+        assert_eq!(Process::parse(zombie), None);
         assert!(is_ended(zombie));
     }
 
@@ -160,11 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_is_shown_or_not_there_is_not_hidden() {
+        assert!(!is_hidden(std::process::id()));
+        assert!(!is_hidden(i32::MAX as u32));
+        assert!(!is_hidden(u32::MAX));
+    }
+
+    #[test]
     fn an_ended_child_is_not_alive_even_before_it_is_waited_for() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let start = loop {
-            if let Some(start) = start_time(child.id()).unwrap() {
-                break start;
+            if let Some(process) = Process::read(child.id()).unwrap() {
+                break process.start;
             }
         };
         let holder = Holder {

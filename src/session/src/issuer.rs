@@ -2,65 +2,135 @@
 
 use std::fmt::Write as _;
 
-use idtoken::{Claims, Jti, KeyError, KeyForm, Kid, Lifetime, SigningKey, Subject, Token};
+use idtoken::{
+    Claims, Jti, KeyError, KeyForm, Kid, Lifetime, Scope, SigningKey, Subject, Token, TrustDomain,
+    UidDomain,
+};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::record::Minted;
+use crate::record::{Minted, Term};
+
+/// What signs: the keys that can be read now and what goes into every token.
+pub struct Signer {
+    issuer: TrustDomain,
+    domain: UidDomain,
+    scope: Option<Scope>,
+    kids: Vec<Kid>,
+    keys: Vec<SigningKey>,
+    /// The keys of a list that could not be used, while others could.
+    pub skipped: Vec<KeyError>,
+}
 
 /// What was signed for one session.
 pub struct Batch {
     /// The bytes of the token file: one token a line.
     pub contents: Zeroizing<Vec<u8>>,
-    /// What is known of each token.
-    pub minted: Vec<Minted>,
-    /// When they expire, as seconds since 1970 UTC.
-    pub expires: u64,
-    /// The keys they were signed with.
-    pub keys: Vec<SigningKey>,
-    /// The keys of a list that could not be used, while others could.
-    pub skipped: Vec<KeyError>,
+    /// What is known of the tokens.
+    pub term: Term,
 }
 
-/// Signs one token per kid for a user.
-///
-/// `now` is in seconds since 1970 UTC and becomes `iat`; `owner` is the uid a
-/// key file must belong to, 0 in sshd. Of a list of kids those whose key is not
-/// on this host yet are skipped, as HTCondor's client skips lines whose key a
-/// server does not know; when no key can be used, that is an error.
-pub fn sign(
-    config: &Config,
-    user: &str,
-    now: u64,
-    lifetime: Lifetime,
-    owner: u32,
-) -> Result<Batch> {
-    let issuer = config.issuer_name()?;
-    let subject = Subject::new(user, config.subject_domain()?)?;
-    let (keys, skipped) = read_keys(config, owner)?;
-    let expires = now.saturating_add(lifetime.as_secs());
-    let mut tokens = Vec::with_capacity(keys.len());
-    let mut minted = Vec::with_capacity(keys.len());
-    for key in &keys {
-        let claims = Claims {
-            iat: now,
-            exp: Some(expires),
-            iss: issuer.clone(),
-            jti: Jti::random().map_err(|e| Error::Random(e.to_string()))?,
-            sub: subject.clone(),
+/// Why the tokens of a session have to be signed anew before half of their life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A signing key was replaced.
+    Key,
+    /// A key came to this host or into the configuration, left the configuration, or
+    /// their order changed.
+    Kids,
+    /// Trust domain, subject or scope are others now.
+    Claims,
+}
+
+impl Signer {
+    /// Reads the keys; `owner` is the uid a key file must belong to, 0 in sshd.
+    ///
+    /// Of a list of kids those whose key is not on this host yet are skipped,
+    /// as HTCondor's client skips lines whose key a server does not know; when
+    /// no key can be used, that is an error.
+    pub fn new(config: &Config, owner: u32) -> Result<Self> {
+        let issuer = config.issuer_name()?.clone();
+        let domain = config.subject_domain()?.clone();
+        let (keys, skipped) = read_keys(config, owner)?;
+        Ok(Self {
+            issuer,
+            domain,
             scope: config.scope.clone(),
-        };
-        tokens.push(key.mint(&claims)?);
-        minted.push(describe(key, claims));
+            kids: config.kids.clone(),
+            keys,
+            skipped,
+        })
     }
-    Ok(Batch {
-        contents: join(&tokens),
-        minted,
-        expires,
-        keys,
-        skipped,
-    })
+
+    /// The keys, in the order of the configuration.
+    pub fn keys(&self) -> &[SigningKey] {
+        &self.keys
+    }
+
+    /// Gives the keys away.
+    pub fn into_keys(self) -> Vec<SigningKey> {
+        self.keys
+    }
+
+    /// Signs one token per key for a user; `now` is in seconds since 1970 UTC and becomes `iat`.
+    pub fn sign(&self, user: &str, now: u64, lifetime: Lifetime) -> Result<Batch> {
+        let subject = Subject::new(user, &self.domain)?;
+        let expires = now.saturating_add(lifetime.as_secs());
+        let mut signed = Vec::with_capacity(self.keys.len());
+        let mut tokens = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let claims = Claims {
+                iat: now,
+                exp: Some(expires),
+                iss: self.issuer.clone(),
+                jti: Jti::random().map_err(|e| Error::Random(e.to_string()))?,
+                sub: subject.clone(),
+                scope: self.scope.clone(),
+            };
+            signed.push(key.mint(&claims)?);
+            tokens.push(describe(key, claims));
+        }
+        Ok(Batch {
+            contents: join(&signed),
+            term: Term {
+                issued: now,
+                expires,
+                tokens,
+            },
+        })
+    }
+
+    /// What has changed since the tokens of a user were signed; none if they are
+    /// as they would be signed today.
+    ///
+    /// A key that can not be read just now is no change: its token may work on
+    /// other hosts, and is left alone until it is due by time.
+    pub fn change(&self, user: &str, tokens: &[Minted]) -> Result<Option<Change>> {
+        let of = |kid: &Kid| tokens.iter().position(|token| token.kid == *kid);
+        let mut last = None;
+        for key in &self.keys {
+            let Some(at) = of(key.kid()) else {
+                return Ok(Some(Change::Kids));
+            };
+            if tokens[at].key != fingerprint(key) {
+                return Ok(Some(Change::Key));
+            }
+            if last.is_some_and(|last| last > at) {
+                return Ok(Some(Change::Kids));
+            }
+            last = Some(at);
+        }
+        if tokens.iter().any(|token| !self.kids.contains(&token.kid)) {
+            return Ok(Some(Change::Kids));
+        }
+        let subject = Subject::new(user, &self.domain)?.to_string();
+        let scope = self.scope.as_ref().map(Scope::claim);
+        let is_as_today = |token: &Minted| {
+            token.subject == subject && token.issuer == self.issuer.as_str() && token.scope == scope
+        };
+        Ok((!tokens.iter().all(is_as_today)).then_some(Change::Claims))
+    }
 }
 
 /// The keys that can be read, in the order of the configuration; the first
@@ -69,7 +139,7 @@ pub fn read_keys(config: &Config, owner: u32) -> Result<(Vec<SigningKey>, Vec<Ke
     let mut keys = Vec::with_capacity(config.kids.len());
     let mut errors = Vec::new();
     for kid in &config.kids {
-        match SigningKey::read(&config.key_file(kid), kid, form(config, kid), owner) {
+        match read_key(config, kid, owner) {
             Ok(key) => keys.push(key),
             Err(error) => errors.push(error),
         }
@@ -78,6 +148,15 @@ pub fn read_keys(config: &Config, owner: u32) -> Result<(Vec<SigningKey>, Vec<Ke
         return Err(errors.swap_remove(0).into());
     }
     Ok((keys, errors))
+}
+
+/// The key of one kid; `owner` is the uid its file must belong to.
+pub fn read_key(
+    config: &Config,
+    kid: &Kid,
+    owner: u32,
+) -> std::result::Result<SigningKey, KeyError> {
+    SigningKey::read(&config.key_file(kid), kid, form(config, kid), owner)
 }
 
 /// The rule of passwords holds for POOL alone.
@@ -89,16 +168,20 @@ fn form(config: &Config, kid: &Kid) -> KeyForm {
     }
 }
 
-fn describe(key: &SigningKey, claims: Claims) -> Minted {
-    let mut fingerprint = String::with_capacity(16);
+fn fingerprint(key: &SigningKey) -> String {
+    let mut text = String::with_capacity(16);
     for byte in key.fingerprint() {
         // Writing to a String does not fail.
-        let _ = write!(fingerprint, "{byte:02x}");
+        let _ = write!(text, "{byte:02x}");
     }
+    text
+}
+
+fn describe(key: &SigningKey, claims: Claims) -> Minted {
     Minted {
         jti: claims.jti,
         kid: key.kid().clone(),
-        key: fingerprint,
+        key: fingerprint(key),
         subject: claims.sub.to_string(),
         issuer: claims.iss.to_string(),
         scope: claims.scope.as_ref().map(idtoken::Scope::claim),
@@ -149,22 +232,28 @@ mod tests {
         "1h".parse().unwrap()
     }
 
+    fn signer(config: &Config) -> Signer {
+        Signer::new(config, owner()).unwrap()
+    }
+
     fn batch(config: &Config) -> Batch {
-        sign(config, "alice", 1_000_000, hour(), owner()).unwrap()
+        signer(config).sign("alice", 1_000_000, hour()).unwrap()
     }
 
     #[test]
     fn a_token_says_who_until_when_and_verifies() {
         let dir = keys(&["POOL"]);
-        let batch = batch(&config(dir.path(), "scope = [\"WRITE\"]"));
+        let config = config(dir.path(), "scope = [\"WRITE\"]");
+        let batch = batch(&config);
         let text = std::str::from_utf8(&batch.contents).unwrap();
         let issuer = "lab.test".parse().unwrap();
+        let signer = signer(&config);
         let seen =
-            idtoken::verify(text.trim(), &[&batch.keys[0]], Some(&issuer), 1_000_001).unwrap();
+            idtoken::verify(text.trim(), &[&signer.keys()[0]], Some(&issuer), 1_000_001).unwrap();
         assert_eq!(seen.sub.as_deref(), Some("alice@lab.test"));
         assert_eq!(seen.scope.as_deref(), Some("condor:/READ condor:/WRITE"));
-        assert_eq!((seen.exp, batch.expires), (Some(1_003_600), 1_003_600));
-        assert_eq!(batch.minted[0].jti.to_string(), seen.jti.unwrap());
+        assert_eq!((seen.exp, batch.term.expires), (Some(1_003_600), 1_003_600));
+        assert_eq!(batch.term.tokens[0].jti.to_string(), seen.jti.unwrap());
     }
 
     #[test]
@@ -177,17 +266,17 @@ mod tests {
             .map(|line| idtoken::decode(line).unwrap().kid.unwrap())
             .collect();
         assert_eq!(kids, ["new", "POOL"]);
-        assert_ne!(batch.minted[0].jti, batch.minted[1].jti);
-        assert_ne!(batch.minted[0].key, batch.minted[1].key);
+        assert_ne!(batch.term.tokens[0].jti, batch.term.tokens[1].jti);
+        assert_ne!(batch.term.tokens[0].key, batch.term.tokens[1].key);
     }
 
     #[test]
     fn a_key_that_is_not_here_yet_is_skipped_unless_it_is_the_only_one() {
         let dir = keys(&["POOL"]);
-        let both = batch(&config(dir.path(), "kid = [\"new\", \"POOL\"]"));
-        assert_eq!((both.minted.len(), both.skipped.len()), (1, 1));
+        let both = signer(&config(dir.path(), "kid = [\"new\", \"POOL\"]"));
+        assert_eq!((both.keys().len(), both.skipped.len()), (1, 1));
         let config = config(dir.path(), "kid = \"new\"");
-        let error = sign(&config, "alice", 1, hour(), owner()).err().unwrap();
+        let error = Signer::new(&config, owner()).err().unwrap();
         assert!(error.to_string().contains("/new"), "{error}");
     }
 
@@ -196,7 +285,7 @@ mod tests {
         let dir = keys(&["POOL"]);
         let config = config(dir.path(), "");
         for name in ["root", "condor", "condor_pool", ""] {
-            assert!(sign(&config, name, 1, hour(), owner()).is_err(), "{name}");
+            assert!(signer(&config).sign(name, 1, hour()).is_err(), "{name}");
         }
     }
 
@@ -205,7 +294,46 @@ mod tests {
         let dir = keys(&["POOL"]);
         let mut config = config(dir.path(), "");
         config.trust_domain = None;
-        let error = sign(&config, "alice", 1, hour(), owner()).err().unwrap();
+        let error = Signer::new(&config, owner()).err().unwrap();
         assert!(error.to_string().contains("trust_domain"), "{error}");
+    }
+
+    #[test]
+    fn tokens_are_signed_anew_when_a_key_a_kid_or_a_claim_changed_and_only_then() {
+        let dir = keys(&["POOL", "new"]);
+        let list = "kid = [\"new\", \"POOL\"]";
+        let tokens = batch(&config(dir.path(), list)).term.tokens;
+        let change = |more: &str| {
+            let signer = signer(&config(dir.path(), more));
+            signer.change("alice", &tokens).unwrap()
+        };
+        assert_eq!(change(list), None);
+        assert_eq!(change("kid = [\"POOL\", \"new\"]"), Some(Change::Kids));
+        assert_eq!(change(""), Some(Change::Kids));
+        let scope = format!("{list}\nscope = [\"READ\"]");
+        assert_eq!(change(&scope), Some(Change::Claims));
+        fs::remove_file(dir.path().join("new")).unwrap();
+        assert_eq!(
+            change(list),
+            None,
+            "a key that can not be read is no change"
+        );
+        let other = keys(&["new"]);
+        fs::copy(other.path().join("new"), dir.path().join("new")).unwrap();
+        assert_eq!(change(list), None, "the same key is back");
+        fs::write(dir.path().join("new"), "another secret").unwrap();
+        assert_eq!(change(list), Some(Change::Key));
+    }
+
+    #[test]
+    fn a_key_that_came_to_this_host_is_a_change() {
+        let dir = keys(&["POOL"]);
+        let list = config(dir.path(), "kid = [\"new\", \"POOL\"]");
+        let tokens = batch(&list).term.tokens;
+        assert_eq!(signer(&list).change("alice", &tokens).unwrap(), None);
+        let arrived = keys(&["new"]);
+        fs::copy(arrived.path().join("new"), dir.path().join("new")).unwrap();
+        let change = signer(&list).change("alice", &tokens).unwrap();
+        assert_eq!(change, Some(Change::Kids));
     }
 }

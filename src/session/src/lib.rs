@@ -1,7 +1,8 @@
 //! The life of a session's token, without PAM.
 //!
 //! [`open::open`] gives a session its token and [`close::Session::close`] takes it
-//! away; both are called by the PAM module. Everything the two need is here:
+//! away; both are called by the PAM module. In between, and where no close ever
+//! came, [`reconcile`] keeps tokens and sessions in step. Everything the two need is here:
 //! the [`config`]uration, the [`policy`] that says who is served, the
 //! [`issuer`] that signs, the [`home`] store that holds the token, and the
 //! [`record`] by which a token is found again whatever became of the process
@@ -12,21 +13,29 @@
 //! and no token is ever part of an error, a log line or a record.
 
 pub mod acting;
+pub mod audit;
 pub mod close;
 pub mod config;
 pub mod deadline;
+mod ending;
 pub mod error;
 pub mod holder;
 pub mod home;
 pub mod host;
 pub mod issuer;
+pub mod journal;
+pub mod linger;
 pub mod log;
 pub mod name;
 pub mod open;
 pub mod policy;
+pub mod reconcile;
 pub mod record;
+pub mod stamp;
 pub mod state;
 pub mod sys;
+#[cfg(test)]
+mod testing;
 pub mod user;
 
 pub use error::{Error, Result};

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use idtoken::Lifetime;
 use zeroize::Zeroizing;
 
 use crate::acting::as_user;
+use crate::audit::Event;
 use crate::close::Session;
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -14,10 +16,13 @@ use crate::error::{Error, Result};
 use crate::holder::{Holder, boot_id};
 use crate::home::{self, Judge, Plan};
 use crate::host::Host;
-use crate::issuer::{self, Batch};
+use crate::issuer::Signer;
+use crate::journal::Journal;
+use crate::linger::Trace;
 use crate::log::{Line, Log};
 use crate::name::{SessionId, TokenName};
 use crate::record::{Opening, Record, RecordName};
+use crate::stamp;
 use crate::state::{Locked, Sessions};
 
 /// How often a name is moved in front of another session's. Many logins at once
@@ -25,6 +30,8 @@ use crate::state::{Locked, Sessions};
 const MOVES: u32 = 3;
 /// How many ended sessions one login tidies up after; reconcile does the rest.
 const SWEEP_LIMIT: usize = 64;
+/// How many removed files are named in the log.
+const NAMED: usize = 8;
 
 /// What became of an opening.
 pub enum Opened {
@@ -64,40 +71,25 @@ struct Draft {
 }
 
 fn prepare(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Result<Prepared> {
-    // No reconciler renews tokens, so each has to last.
-    let lifetime = config.lifetime_unrenewed;
-    let batch = issuer::sign(config, &opening.user.name, host.now(), lifetime, host.euid)?;
-    let Batch {
-        contents,
-        minted,
-        expires,
-        keys,
-        skipped,
-    } = batch;
-    for error in skipped {
+    let signer = Signer::new(config, host.euid)?;
+    for error in &signer.skipped {
         log.warning(&Line::new("a signing key was skipped").because(error));
     }
+    let lifetime = lifetime(config, host, &opening, log);
+    let batch = signer.sign(&opening.user.name, host.now(), lifetime)?;
     let sessions = Sessions::of(&config.state_dir, opening.user.uid, host.euid)?;
     let Sorted { mut alive, ended } = sort_sessions(&sessions, log)?;
     let name = TokenName::new(host.now_ns, &host.name, SessionId::random()?);
     alive.insert(name.id());
-    let record = Record::new(
-        opening,
-        name,
-        host.now(),
-        host.holder.clone(),
-        expires,
-        minted,
-    );
     let judge = Judge {
         now: host.now(),
         host: host.name.clone(),
         alive,
-        keys,
+        keys: signer.into_keys(),
     };
     let draft = Draft {
-        record,
-        contents: Arc::new(contents),
+        record: Record::new(opening, name, host.holder.clone(), batch.term),
+        contents: Arc::new(batch.contents),
         judge: Arc::new(judge),
     };
     Ok(Prepared {
@@ -105,6 +97,20 @@ fn prepare(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Res
         ended,
         draft,
     })
+}
+
+/// Short if somebody renews the token, else long enough for most sessions.
+fn lifetime(config: &Config, host: &Host, opening: &Opening, log: &dyn Log) -> Lifetime {
+    let renewed = config.lifetime_of(true);
+    if stamp::is_fresh(&config.run_dir, renewed, host.now(), host.euid) {
+        return renewed;
+    }
+    let unrenewed = config.lifetime_of(false);
+    let line = Line::new("no reconciler was seen, so the token will not be renewed")
+        .field("user", &opening.user.name)
+        .field("lifetime", unrenewed);
+    log.warning(&line);
+    unrenewed
 }
 
 /// The user's sessions on this host.
@@ -119,28 +125,44 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
     let boot = boot_id()?;
     let mut holders: HashMap<Holder, bool> = HashMap::new();
     let mut sorted = Sorted::default();
-    for name in sessions.names()? {
+    let listing = sessions.list()?;
+    for name in listing.records {
         let is_alive = match holders.get(&name.holder) {
             Some(known) => *known,
             None => *holders
                 .entry(name.holder.clone())
                 .or_insert(name.holder.is_alive_in(&boot)?),
         };
-        if is_alive || sorted.ended.len() >= SWEEP_LIMIT {
+        let is_closed = listing.ended.contains(&name.session);
+        if (is_alive && !is_closed) || sorted.ended.len() >= SWEEP_LIMIT {
             sorted.alive.insert(name.session);
             continue;
         }
         match sessions.read(&name) {
+            Ok(Some(record)) if !is_closed && lingers(&record, &boot) => {
+                sorted.alive.insert(name.session);
+            }
             Ok(Some(record)) => sorted.ended.push((name, record)),
             Ok(None) => {}
             Err(error) => {
-                // Kept for an administrator; it must not stop this login.
+                // Kept for reconcile; it must not stop this login.
                 sorted.alive.insert(name.session);
                 log.warning(&Line::new("a record was left alone").because(error));
             }
         }
     }
+    // Reconcile decides about them.
+    sorted
+        .alive
+        .extend(listing.damaged.iter().map(|name| name.session));
     Ok(sorted)
+}
+
+/// Whether processes of a session whose holder has ended keep its token; when
+/// nobody can tell, they do: reconcile asks again.
+pub fn lingers(record: &Record, boot: &str) -> bool {
+    let is_left = |trace: &Trace| trace.is_left(&record.holder).unwrap_or(true);
+    record.holder.boot == boot && record.linger.as_ref().is_some_and(is_left)
 }
 
 impl Prepared {
@@ -150,25 +172,34 @@ impl Prepared {
             ended,
             mut draft,
         } = self;
+        let journal = Journal {
+            state_dir: &config.state_dir,
+            host,
+            log,
+        };
         let mut locked = match sessions.create(&draft.record) {
             Ok(locked) => locked,
             Err(error) => return Opened::No(error),
         };
-        // Locked, so that nobody ends the same session beside this login.
+        // Locked, so that nobody ends or renews the same session beside this login.
         let ended = lock_ended(&sessions, &ended, &draft.record);
-        let files: Vec<_> = ended.iter().map(|(_, old)| old.file.clone()).collect();
-        match draft.write(&mut locked, &files, host, deadline, log) {
+        match draft.write(&mut locked, &ended, deadline, &journal) {
             Ok(gone) => {
                 for (locked, old) in ended
                     .into_iter()
                     .filter(|(_, old)| gone.contains(&old.file))
                 {
-                    log_ended(log, &old);
+                    journal.say(Event::Ended, &old);
                     remove_record(locked, log);
                 }
+                journal.say(Event::Opened, &draft.record);
                 Opened::Yes(Box::new(Session::new(draft.record, config)))
             }
             Err(error @ Error::HomeTimeout { .. }) => {
+                // Reconcile writes it when the home answers again.
+                if let Err(error) = sessions.mark_pending(&draft.record.name()) {
+                    log.warning(&Line::new("the session stays without a token").because(error));
+                }
                 Opened::Pending(Box::new(Session::new(draft.record, config)), error)
             }
             Err(error) => {
@@ -185,27 +216,33 @@ impl Draft {
     fn write(
         &mut self,
         locked: &mut Locked<'_>,
-        ended: &[TokenName],
-        host: &Host,
+        ended: &[(Locked<'_>, Record)],
         deadline: Deadline,
-        log: &dyn Log,
+        journal: &Journal<'_>,
     ) -> Result<Vec<TokenName>> {
         let abandoned = Arc::new(AtomicBool::new(false));
         let _abandon = Abandon(&abandoned);
+        let files: Vec<_> = ended.iter().map(|(_, old)| old.file.clone()).collect();
         let mut moves = 0;
         loop {
             let plan = Plan {
                 home: self.record.user.home.clone(),
                 name: self.record.file.clone(),
                 contents: Arc::clone(&self.contents),
-                ended: ended.to_vec(),
+                ended: files.clone(),
                 insist: moves == MOVES,
                 judge: Arc::clone(&self.judge),
                 abandoned: Arc::clone(&abandoned),
             };
+            // Nobody else has these sessions as long as the thread may write to the home.
+            let mut shares = vec![locked.share()];
+            shares.extend(ended.iter().map(|(locked, _)| locked.share()));
             let user = &self.record.user;
-            let written = as_user(user, host.euid, deadline, move || home::write(&plan))?;
-            log_removed(log, &self.record, &written.removed);
+            let written = as_user(user, journal.host.euid, deadline, move || {
+                let _shares = shares;
+                home::write(&plan)
+            })?;
+            log_removed(journal.log, &self.record, &written.removed);
             let Some(first) = written.behind else {
                 return Ok(written.ended);
             };
@@ -243,22 +280,20 @@ fn lock_ended<'a>(
         .collect()
 }
 
-fn log_removed(log: &dyn Log, record: &Record, removed: &[String]) {
-    for file in removed {
+/// A user may have any number of dead tokens: the log gets a few lines of it.
+pub(crate) fn log_removed(log: &dyn Log, record: &Record, removed: &[String]) {
+    for file in removed.iter().take(NAMED) {
         let line = Line::new("dead token removed")
             .field("user", &record.user.name)
             .field("file", record.token_path().with_file_name(file).display());
         log.info(&line);
     }
-}
-
-fn log_ended(log: &dyn Log, record: &Record) {
-    let line = Line::new("token closed after its session ended without a close")
-        .field("user", &record.user.name)
-        .field("uid", record.user.uid)
-        .field("session", record.session)
-        .field("jti", record.jtis());
-    log.info(&line);
+    if removed.len() > NAMED {
+        let line = Line::new("more dead tokens removed")
+            .field("user", &record.user.name)
+            .field("files", removed.len() - NAMED);
+        log.info(&line);
+    }
 }
 
 fn remove_record(locked: Locked<'_>, log: &dyn Log) {

@@ -104,6 +104,21 @@ fn drop_capabilities() -> io::Result<()> {
     }
 }
 
+/// The process's dumpable attribute as the kernel has it: 0, 1, or 2 for "as
+/// root only" (prctl(2), PR_GET_DUMPABLE).
+pub fn dumpable() -> io::Result<c_int> {
+    // SAFETY: takes and returns plain numbers.
+    let value = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    check(c_long::from(value)).map(|_| value)
+}
+
+/// Gives the process its dumpable attribute back; the kernel takes 0 and 1.
+pub fn set_dumpable(value: c_int) -> io::Result<()> {
+    // SAFETY: takes and returns plain numbers.
+    let result = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, value, 0, 0, 0) };
+    check(c_long::from(result)).map(drop)
+}
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
         Err(io::Error::last_os_error())

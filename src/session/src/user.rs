@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, User as Entry, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User as Entry, getgrouplist};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -42,9 +42,33 @@ impl User {
         let entry = Entry::from_name(name)
             .map_err(failed)?
             .ok_or_else(|| Error::NoUser(name.to_owned()))?;
+        Self::from_entry(entry)
+    }
+
+    /// Looks up the user of a uid, where nothing else is known of a session.
+    pub fn of_uid(uid: u32) -> Result<Self> {
+        let entry = Entry::from_uid(Uid::from_raw(uid))
+            .map_err(|errno| Error::UserDatabase {
+                user: uid.to_string(),
+                source: io::Error::from(errno),
+            })?
+            .ok_or_else(|| Error::NoUser(uid.to_string()))?;
+        Self::from_entry(entry)
+    }
+
+    fn from_entry(entry: Entry) -> Result<Self> {
+        if !entry.dir.is_absolute() || entry.dir.to_str().is_none() {
+            return Err(Error::NoHome {
+                user: entry.name,
+                home: entry.dir,
+            });
+        }
         let c_name =
-            CString::new(entry.name.as_str()).map_err(|_| Error::NoUser(name.to_owned()))?;
-        let groups = getgrouplist(&c_name, entry.gid).map_err(failed)?;
+            CString::new(entry.name.as_str()).map_err(|_| Error::NoUser(entry.name.clone()))?;
+        let groups = getgrouplist(&c_name, entry.gid).map_err(|errno| Error::UserDatabase {
+            user: entry.name.clone(),
+            source: io::Error::from(errno),
+        })?;
         Ok(Self {
             name: entry.name,
             uid: entry.uid.as_raw(),
@@ -64,6 +88,17 @@ impl User {
     }
 }
 
+/// Whether the user database has a group of this name.
+pub fn has_group(group: &str) -> Result<bool> {
+    match Group::from_name(group) {
+        Ok(found) => Ok(found.is_some()),
+        Err(errno) => Err(Error::UserDatabase {
+            user: format!("group {group}"),
+            source: io::Error::from(errno),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +109,19 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.groups.contains(&0) && root.is_in_group("root").unwrap());
         assert!(!root.is_in_group("no-such-group").unwrap());
+        assert!(has_group("root").unwrap() && !has_group("no-such-group").unwrap());
+        assert_eq!(User::of_uid(0).unwrap(), root);
+        assert!(User::of_uid(u32::MAX - 7).is_err());
+    }
+
+    #[test]
+    fn a_home_that_is_no_path_from_the_root_is_none() {
+        let mut entry = Entry::from_name("root").unwrap().unwrap();
+        for home in ["", "root", "./root"] {
+            entry.dir = home.into();
+            let error = User::from_entry(entry.clone()).unwrap_err();
+            assert!(matches!(error, Error::NoHome { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use session::config::Config;
+use session::host::unix_nanoseconds;
+use session::stamp::is_fresh;
 use session::state;
+use session::user::has_group;
 
 use super::Finding;
 
@@ -53,10 +57,85 @@ pub(super) fn state(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
     });
 }
 
+/// Groups that nobody is in by a typing error.
+pub(super) fn groups(config: &Config, findings: &mut Vec<Finding>) {
+    for (key, groups) in [
+        ("allow_groups", &config.allow_groups),
+        ("deny_groups", &config.deny_groups),
+    ] {
+        for group in groups {
+            match has_group(group) {
+                Ok(true) => {}
+                Ok(false) => findings.push(
+                    Finding::bad(format!("{key} names {group}, and there is no such group"))
+                        .with_remedy(format!("correct it in {}", config.file.display())),
+                ),
+                Err(error) => findings.push(Finding::bad(error)),
+            }
+        }
+    }
+}
+
+/// Whether somebody renews tokens, and what their lifetime is by that.
+pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
+    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let renewed = config.lifetime_of(true);
+    findings.push(if is_fresh(&config.run_dir, renewed, now, euid) {
+        Finding::good(format!(
+            "a reconciler runs: tokens live {renewed} and are renewed"
+        ))
+    } else {
+        Finding::odd(
+            format!(
+                "no reconciler was seen: tokens live {} and are not renewed, and nothing tidies up \
+                 after a crash but the user's next login",
+                config.lifetime_of(false)
+            ),
+            "run `systemctl enable --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
+             pam_idtoken-reconcile.service`",
+        )
+    });
+    for (key, wanted, renews) in [
+        ("lifetime", config.lifetime, true),
+        ("lifetime_unrenewed", config.lifetime_unrenewed, false),
+    ] {
+        let capped = config.lifetime_of(renews);
+        if capped < wanted {
+            findings.push(Finding::odd(
+                format!("{key} is {wanted}, and the pool's own limits make it {capped}"),
+                "look at token_max_age and issued_token_expiration",
+            ));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::Level;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, Path::new("/x.toml")).unwrap()
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_is_bad() {
+        let mut findings = Vec::new();
+        let text = "allow_groups = [\"root\"]\ndeny_groups = [\"no-such-group\"]";
+        groups(&config(text), &mut findings);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].is(Level::Bad, "deny_groups names no-such-group"));
+    }
+
+    #[test]
+    fn a_lifetime_that_the_pool_cuts_is_odd() {
+        let mut findings = Vec::new();
+        let text = "run_dir = \"/no/such/dir\"\ntoken_max_age = \"2h\"";
+        reconciler(&config(text), 0, &mut findings);
+        assert!(findings[0].is(Level::Odd, "tokens live 2h and are not renewed"));
+        assert!(findings[1].is(Level::Odd, "lifetime_unrenewed is 1d"));
+        assert_eq!(findings.len(), 2);
+    }
 
     #[test]
     fn an_sshd_without_pam_is_bad() {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Finding;
-use crate::pamd::{Line, session_stack};
+use session::config::{Config, OnFailure};
 
-const MODULE: &str = "pam_idtoken.so";
+use super::Finding;
+use crate::pamd::{Line, MODULE, session_stack};
 
 /// Modules that make the home, or decide what /tmp and the home are: a token
 /// written before them is lost or in the wrong place.
@@ -15,12 +15,12 @@ const BEFORE_US: [&str; 3] = [
     "pam_namespace.so",
 ];
 
-/// Directories in which libpam looks for modules named without a path.
+/// Directories in which some libpam looks for modules named without a path.
 const MODULE_DIRS: [&str; 5] = [
     "/lib/x86_64-linux-gnu/security",
     "/lib/aarch64-linux-gnu/security",
-    "/usr/lib/x86_64-linux-gnu/security",
     "/usr/lib64/security",
+    "/lib64/security",
     "/lib/security",
 ];
 
@@ -83,17 +83,36 @@ fn file(line: &Line) -> Option<Finding> {
     let is_there = if named.is_absolute() {
         named.is_file()
     } else {
+        // Where pam_permit.so is, this host's libpam looks.
         MODULE_DIRS
+            .map(Path::new)
             .iter()
-            .any(|dir| Path::new(dir).join(named).is_file())
+            .filter(|dir| dir.join("pam_permit.so").is_file())
+            .any(|dir| dir.join(named).is_file())
     };
     (!is_there).then(|| {
         Finding::bad(format!(
             "{} is not in libpam's module directory",
             line.module
         ))
-        .with_remedy("run make install with the right PAMDIR")
+        .with_remedy("run make install with PAMDIR set to the directory of pam_permit.so")
     })
+}
+
+/// A refusal reaches sshd only if the line is one that can refuse.
+pub(super) fn control(line: &Line, config: &Config) -> Option<Finding> {
+    let can_refuse = ["required", "requisite"].contains(&line.control.as_str())
+        || (line.control.starts_with('[') && !line.control.contains("default=ignore"));
+    match (config.on_failure, can_refuse) {
+        (OnFailure::Deny, false) => Some(
+            Finding::bad(format!(
+                "on_failure is deny, and the line at {} is {}: nobody is refused",
+                line.place, line.control
+            ))
+            .with_remedy("write required in its place, or on_failure = \"ignore\""),
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +153,24 @@ mod tests {
         let (_, findings) =
             look_at("session required pam_mkhomedir.so\nsession optional pam_idtoken.so\n");
         assert!(!has(&findings, Level::Bad, "comes after"));
+    }
+
+    #[test]
+    fn a_refusal_needs_a_line_that_can_refuse() {
+        let config = |text: &str| Config::parse(text, Path::new("/x.toml")).unwrap();
+        let finding = |control: &str, text: &str| {
+            let (line, _) = look_at(&format!("session {control} pam_idtoken.so\n"));
+            super::control(&line.unwrap(), &config(text))
+        };
+        let deny = "on_failure = \"deny\"";
+        assert!(
+            finding("optional", deny)
+                .unwrap()
+                .is(Level::Bad, "nobody is refused")
+        );
+        assert!(finding("[success=ok default=ignore]", deny).is_some());
+        assert!(finding("required", deny).is_none());
+        assert!(finding("optional", "").is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use session::deadline::Deadline;
 use session::error::Error;
 use session::home;
 use session::host::unix_nanoseconds;
-use session::issuer::{self, Batch};
+use session::issuer::{Batch, Signer};
 use session::policy::{self, Verdict};
 use session::user::User;
 
@@ -36,7 +36,10 @@ pub(super) fn look(config: &Config, user: Option<&str>, euid: u32, findings: &mu
             }
         }
         Ok((_, Verdict::Pass(reason))) => {
-            findings.push(Finding::bad(format!("{name} gets no token: {reason}")));
+            findings.push(
+                Finding::bad(format!("{name} gets no token: {reason}"))
+                    .with_remedy(format!("see the policy in {}", config.file.display())),
+            );
         }
         Err(error) => findings.push(Finding::bad(error)),
     }
@@ -50,20 +53,24 @@ fn served(config: &Config, name: &str) -> Result<(User, Verdict), Error> {
 
 fn mint(config: &Config, name: &str, euid: u32, findings: &mut Vec<Finding>) -> bool {
     let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
-    let batch = match issuer::sign(config, name, now, config.lifetime_unrenewed, euid) {
-        Ok(batch) => batch,
+    let both = Signer::new(config, euid).and_then(|signer| {
+        let batch = signer.sign(name, now, config.lifetime_of(false))?;
+        Ok((signer, batch))
+    });
+    let (signer, batch) = match both {
+        Ok(both) => both,
         Err(error) => {
             findings.push(Finding::bad(error));
             return false;
         }
     };
-    for error in &batch.skipped {
+    for error in &signer.skipped {
         findings.push(Finding::odd(
             error,
             "sessions get tokens of the other kids only until this key is here",
         ));
     }
-    match verify(config, &batch, now) {
+    match verify(config, &signer, &batch, now) {
         Ok(()) => {
             findings.push(Finding::good(minted(&batch)));
             true
@@ -79,11 +86,12 @@ fn mint(config: &Config, name: &str, euid: u32, findings: &mut Vec<Finding>) -> 
 
 fn minted(batch: &Batch) -> String {
     let kids: Vec<String> = batch
-        .minted
+        .term
+        .tokens
         .iter()
         .map(|token| token.kid.to_string())
         .collect();
-    let first = batch.minted.first();
+    let first = batch.term.tokens.first();
     format!(
         "a token can be signed and verifies: kid {}, sub {}, iss {}, scope {}",
         kids.join(","),
@@ -95,9 +103,9 @@ fn minted(batch: &Batch) -> String {
     )
 }
 
-fn verify(config: &Config, batch: &Batch, now: u64) -> Result<(), String> {
+fn verify(config: &Config, signer: &Signer, batch: &Batch, now: u64) -> Result<(), String> {
     let text = std::str::from_utf8(&batch.contents).map_err(|error| error.to_string())?;
-    let keys: Vec<&SigningKey> = batch.keys.iter().collect();
+    let keys: Vec<&SigningKey> = signer.keys().iter().collect();
     for line in idtoken::lines(text) {
         idtoken::verify(line, &keys, config.trust_domain.as_ref(), now)
             .map_err(|refusal| refusal.to_string())?;

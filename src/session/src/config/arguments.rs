@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::keys::{Given, KEYS, Kind, OnFailure};
+use super::show::quoted;
 
 /// What the PAM line says.
 #[derive(Debug, Clone, Default)]
@@ -75,28 +76,28 @@ impl Arguments {
 }
 
 impl Kind {
+    /// Reads the value as the one line of a file would be read.
     fn parse(self, key: &str, value: &str) -> Result<Given, String> {
         let value = self
-            .read(value)
+            .literal(value)
             .ok_or_else(|| format!("{value:?} is not {}", self.in_words()))?;
-        let mut one = toml::Table::new();
-        one.insert(key.to_owned(), value);
-        one.try_into::<Given>()
-            .map_err(|error| error.message().to_owned())
+        toml::from_str(&format!("{key} = {value}\n")).map_err(|error| {
+            let words: Vec<&str> = error.message().lines().map(str::trim).collect();
+            words.join(", ")
+        })
     }
 
-    fn read(self, value: &str) -> Option<toml::Value> {
+    /// The value as TOML writes it.
+    fn literal(self, value: &str) -> Option<String> {
         match self {
-            Self::Text => Some(toml::Value::String(value.to_owned())),
-            Self::Number => value.parse().ok().map(toml::Value::Integer),
-            Self::Flag => value.parse().ok().map(toml::Value::Boolean),
-            Self::List => Some(toml::Value::Array(
-                value
-                    .split(',')
-                    .filter(|part| !part.is_empty())
-                    .map(|part| toml::Value::String(part.to_owned()))
-                    .collect(),
-            )),
+            Self::Text => Some(quoted(value)),
+            Self::Number => value.parse::<i64>().ok().map(|number| number.to_string()),
+            Self::Flag => value.parse::<bool>().ok().map(|flag| flag.to_string()),
+            Self::List => {
+                let parts = value.split(',').filter(|part| !part.is_empty());
+                let parts: Vec<String> = parts.map(quoted).collect();
+                Some(format!("[{}]", parts.join(", ")))
+            }
         }
     }
 
@@ -127,6 +128,8 @@ impl Given {
             kid,
             lifetime,
             lifetime_unrenewed,
+            token_max_age,
+            issued_token_expiration,
             scope,
             trust_domain,
             uid_domain,
@@ -139,6 +142,7 @@ impl Given {
             pool_signing_key_is_password,
             state_dir,
             run_dir,
+            audit_keep,
             contact
         );
     }
@@ -181,6 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn a_value_stays_inside_its_key() {
+        for value in ["a\"\nmin_uid = 0\n#", "a\\", "\u{7f}", "'", "]"] {
+            let args =
+                Arguments::parse([format!("contact={value}"), format!("allow_users={value}")]);
+            assert_eq!(args.given.min_uid, None, "{value}");
+            let users = args.given.allow_users;
+            assert!(
+                users.is_none() || users == Some(vec![value.to_owned()]),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
     fn every_key_can_be_an_argument() {
         for (key, kind) in KEYS {
             let args = Arguments::parse([format!("{key}=1")]);
@@ -204,6 +222,9 @@ mod tests {
             ("uid_domain", "lab.test"),
             ("lifetime", "60s"),
             ("lifetime_unrenewed", "60s"),
+            ("token_max_age", "60s"),
+            ("issued_token_expiration", "60s"),
+            ("audit_keep", "60s"),
             ("timeout", "1s"),
             ("min_uid", "1"),
         ];

@@ -24,7 +24,10 @@ pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>> {
     let file = match open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(nix::errno::Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(Error::io("open the configuration", path, errno)),
+        Err(errno) => {
+            return Err(Error::io("open the configuration", path, errno)
+                .with_remedy("make it a file that root can read"));
+        }
     };
     let stat = fstat(file.as_fd()).map_err(|e| Error::io("look at the configuration", path, e))?;
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use idtoken::{Kid, Lifetime, TrustDomain, UidDomain};
+use idtoken::{Kid, Lifetime, Scope, TrustDomain, UidDomain};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
@@ -41,6 +41,8 @@ pub const KEYS: &[(&str, Kind)] = &[
     ("kid", Kind::List),
     ("lifetime", Kind::Text),
     ("lifetime_unrenewed", Kind::Text),
+    ("token_max_age", Kind::Text),
+    ("issued_token_expiration", Kind::Text),
     ("scope", Kind::List),
     ("trust_domain", Kind::Text),
     ("uid_domain", Kind::Text),
@@ -53,6 +55,7 @@ pub const KEYS: &[(&str, Kind)] = &[
     ("pool_signing_key_is_password", Kind::Flag),
     ("state_dir", Kind::Text),
     ("run_dir", Kind::Text),
+    ("audit_keep", Kind::Text),
     ("contact", Kind::Text),
 ];
 
@@ -70,7 +73,9 @@ pub(super) struct Given {
     pub(super) kid: Option<Kids>,
     pub(super) lifetime: Option<Lifetime>,
     pub(super) lifetime_unrenewed: Option<Lifetime>,
-    pub(super) scope: Option<Vec<String>>,
+    pub(super) token_max_age: Option<Lifetime>,
+    pub(super) issued_token_expiration: Option<Lifetime>,
+    pub(super) scope: Option<GivenScope>,
     pub(super) trust_domain: Option<TrustDomain>,
     pub(super) uid_domain: Option<UidDomain>,
     pub(super) store: Option<Store>,
@@ -82,6 +87,7 @@ pub(super) struct Given {
     pub(super) pool_signing_key_is_password: Option<bool>,
     pub(super) state_dir: Option<AbsolutePath>,
     pub(super) run_dir: Option<AbsolutePath>,
+    pub(super) audit_keep: Option<Lifetime>,
     pub(super) contact: Option<Contact>,
 }
 
@@ -109,6 +115,8 @@ pub enum Store {
 pub enum OnClose {
     /// It is deleted.
     Delete,
+    /// It stays while processes of the session live.
+    Linger,
 }
 
 /// What a login costs that could not have its token.
@@ -154,6 +162,24 @@ impl<'de> Deserialize<'de> for Kids {
             }
         }
         deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// A scope of at least one authorization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GivenScope(pub(super) Scope);
+
+impl<'de> Deserialize<'de> for GivenScope {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = Vec::<String>::deserialize(deserializer)?;
+        match Scope::parse(&words).map_err(de::Error::custom)? {
+            Some(scope) => Ok(Self(scope)),
+            // HTCondor takes an empty scope for all rights: nobody gets those by a slip.
+            None => Err(de::Error::custom(
+                "a scope must name at least one authorization; leave the key out for \
+                 unrestricted tokens",
+            )),
+        }
     }
 }
 
@@ -289,6 +315,9 @@ mod tests {
             "min_uid = -1",
             "services = \"sshd\"",
             "lifetime = \"0s\"",
+            "scope = []",
+            "scope = [\"REED\"]",
+            "scope = \"READ\"",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

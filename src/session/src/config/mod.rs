@@ -70,6 +70,10 @@ pub struct Config {
     pub lifetime: Lifetime,
     /// How long a token lives that nobody will renew.
     pub lifetime_unrenewed: Lifetime,
+    /// `SEC_TOKEN_MAX_AGE`: servers refuse tokens that are older.
+    pub token_max_age: Option<Lifetime>,
+    /// `SEC_ISSUED_TOKEN_EXPIRATION`: no daemon of the pool issues longer ones.
+    pub issued_token_expiration: Option<Lifetime>,
     /// What a token may be used for; none is everything its user may do.
     pub scope: Option<Scope>,
     /// `iss`.
@@ -94,6 +98,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// What does not outlive a boot.
     pub run_dir: PathBuf,
+    /// How long the audit is kept.
+    pub audit_keep: Lifetime,
     /// Whom a user is told to ask.
     pub contact: String,
     origins: BTreeMap<&'static str, Origin>,
@@ -121,12 +127,8 @@ impl Config {
             )));
         }
         let exists = given.is_some();
-        Self::merge(
-            arguments.given.clone(),
-            given.unwrap_or_default(),
-            path,
-            exists,
-        )
+        let given = given.unwrap_or_default();
+        Ok(Self::merge(arguments.given.clone(), given, path, exists))
     }
 
     /// What holds when [`Config::load`] failed: arguments and defaults alone.
@@ -138,33 +140,17 @@ impl Config {
             .config
             .as_deref()
             .unwrap_or(Path::new(DEFAULT_FILE));
-        Self::merge_checked(arguments.given.clone(), Given::default(), None, path, false)
+        Self::merge(arguments.given.clone(), Given::default(), path, false)
     }
 
     /// Parses a configuration text as [`Config::load`] would; for examples in documents.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        Self::merge(Given::default(), file::parse(text, path)?, path, true)
+        let given = file::parse(text, path)?;
+        Ok(Self::merge(Given::default(), given, path, true))
     }
 
-    fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Result<Self> {
-        let words = args.scope.as_ref().or(file.scope.as_ref());
-        let scope = match words {
-            Some(words) => Scope::parse(words)
-                .map_err(|e| Error::Config(format!("{}: key scope: {e}", path.display())))?,
-            None => None,
-        };
-        Ok(Self::merge_checked(args, file, scope, path, file_exists))
-    }
-
-    fn merge_checked(
-        args: Given,
-        file: Given,
-        scope: Option<Scope>,
-        path: &Path,
-        file_exists: bool,
-    ) -> Self {
+    fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Self {
         let mut from = Origins::default();
-        from.note("scope", args.scope.is_some(), file.scope.is_some());
         macro_rules! pick {
             ($key:ident, $default:expr) => {
                 from.pick(stringify!($key), args.$key, file.$key)
@@ -192,7 +178,15 @@ impl Config {
             kids: pick!(kid, Kids(vec![Kid::pool()])).0,
             lifetime: pick!(lifetime, Lifetime::HOUR),
             lifetime_unrenewed: pick!(lifetime_unrenewed, Lifetime::DAY),
-            scope,
+            token_max_age: from.pick("token_max_age", args.token_max_age, file.token_max_age),
+            issued_token_expiration: from.pick(
+                "issued_token_expiration",
+                args.issued_token_expiration,
+                file.issued_token_expiration,
+            ),
+            scope: from
+                .pick("scope", args.scope, file.scope)
+                .map(|given| given.0),
             trust_domain: from.pick("trust_domain", args.trust_domain, file.trust_domain),
             uid_domain: from.pick("uid_domain", args.uid_domain, file.uid_domain),
             store: pick!(store, Store::Home),
@@ -208,9 +202,24 @@ impl Config {
             },
             state_dir: pick!(state_dir, AbsolutePath("/var/lib/pam_idtoken".into())).0,
             run_dir: pick!(run_dir, AbsolutePath("/run/pam_idtoken".into())).0,
+            audit_keep: pick!(audit_keep, Lifetime::QUARTER),
             contact: pick!(contact, Contact("your administrator".into())).0,
             origins: from.0,
         }
+    }
+
+    /// How long a token lives at most that is renewed, or that is not.
+    ///
+    /// No server takes a token that is older than SEC_TOKEN_MAX_AGE, and the pool
+    /// wants none that lives longer than SEC_ISSUED_TOKEN_EXPIRATION.
+    pub fn lifetime_of(&self, renewed: bool) -> Lifetime {
+        let wanted = if renewed {
+            self.lifetime
+        } else {
+            self.lifetime_unrenewed
+        };
+        let caps = [self.token_max_age, self.issued_token_expiration];
+        caps.into_iter().flatten().fold(wanted, Lifetime::min)
     }
 
     /// The file that holds the signing key of a kid.
@@ -250,17 +259,13 @@ struct Origins(BTreeMap<&'static str, Origin>);
 
 impl Origins {
     fn pick<T>(&mut self, key: &'static str, args: Option<T>, file: Option<T>) -> Option<T> {
-        self.note(key, args.is_some(), file.is_some());
-        args.or(file)
-    }
-
-    fn note(&mut self, key: &'static str, args: bool, file: bool) {
-        let origin = match (args, file) {
-            (true, _) => Origin::Argument,
-            (false, true) => Origin::File,
-            (false, false) => Origin::Default,
+        let origin = match (&args, &file) {
+            (Some(_), _) => Origin::Argument,
+            (None, Some(_)) => Origin::File,
+            (None, None) => Origin::Default,
         };
         self.0.insert(key, origin);
+        args.or(file)
     }
 }
 
@@ -331,9 +336,15 @@ mod tests {
         let fallback = Config::fallback(&arguments);
         assert_eq!(fallback.on_failure, OnFailure::Deny);
         assert_eq!(fallback.services, ["login"]);
-        let arguments = Arguments::parse(["scope=", "on_failure=deny", "scope=NONSENSE"]);
-        assert!(Config::load(&arguments, 0).is_err());
-        assert_eq!(Config::fallback(&arguments).on_failure, OnFailure::Deny);
+        for wrong in ["scope=", "scope=,", "scope=NONSENSE"] {
+            let arguments = Arguments::parse(["scope=READ", "on_failure=deny", wrong]);
+            let text = Config::load(&arguments, 0).unwrap_err().to_string();
+            assert!(
+                text.contains(wrong) && text.contains("/etc/pam.d"),
+                "{text}"
+            );
+            assert_eq!(Config::fallback(&arguments).on_failure, OnFailure::Deny);
+        }
     }
 
     #[test]
@@ -353,10 +364,27 @@ mod tests {
     }
 
     #[test]
+    fn the_pools_own_limits_bound_every_lifetime() {
+        let seconds = |text: &str| {
+            let config = parsed(text);
+            [true, false].map(|renewed| config.lifetime_of(renewed).as_secs())
+        };
+        assert_eq!(seconds(""), [3600, 86400]);
+        assert_eq!(seconds("token_max_age = \"2h\""), [3600, 7200]);
+        assert_eq!(
+            seconds("token_max_age = 1800\nissued_token_expiration = \"10m\""),
+            [600, 600]
+        );
+        assert_eq!(seconds("issued_token_expiration = \"7d\""), [3600, 86400]);
+    }
+
+    #[test]
     fn a_bad_scope_is_refused_with_the_key() {
         let error = Config::parse("scope = [\"REED\"]", Path::new("/x.toml")).unwrap_err();
         assert!(
-            error.to_string().starts_with("/x.toml: key scope: "),
+            error
+                .to_string()
+                .starts_with("/x.toml line 1, key scope: \"REED\" is not an authorization"),
             "{error}"
         );
     }

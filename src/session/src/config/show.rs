@@ -44,6 +44,8 @@ impl Config {
             "kid" => list(&self.kids),
             "lifetime" => text(self.lifetime),
             "lifetime_unrenewed" => text(self.lifetime_unrenewed),
+            "token_max_age" => text(self.token_max_age?),
+            "issued_token_expiration" => text(self.issued_token_expiration?),
             "scope" => {
                 let claim = self.scope.as_ref()?.claim();
                 list(
@@ -60,6 +62,7 @@ impl Config {
             }),
             "on_close" => text(match self.on_close {
                 OnClose::Delete => "delete",
+                OnClose::Linger => "linger",
             }),
             "on_failure" => text(match self.on_failure {
                 OnFailure::Ignore => "ignore",
@@ -73,6 +76,7 @@ impl Config {
             }
             "state_dir" => path(&self.state_dir),
             "run_dir" => path(&self.run_dir),
+            "audit_keep" => text(self.audit_keep),
             "contact" => text(&self.contact),
             _ => return None,
         })
@@ -80,8 +84,12 @@ impl Config {
 }
 
 fn text(value: impl std::fmt::Display) -> String {
-    // What JSON writes as a string, TOML reads as the same string.
-    serde_json::Value::String(value.to_string()).to_string()
+    quoted(&value.to_string())
+}
+
+/// The text as a string of TOML: what JSON writes as a string, TOML reads as the same.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn path(value: &Path) -> String {
@@ -101,7 +109,8 @@ mod tests {
     fn every_key_is_shown_and_reads_back_as_shown() {
         let given = "services = [\"sshd\", \"login\"]\nscope = [\"WRITE\"]\ntrust_domain = \"a\"\n\
                      uid_domain = \"b.c\"\nkid = [\"x\", \"POOL\"]\ntimeout = \"500ms\"\n\
-                     allow_users = [\"a\\\"b\"]\n";
+                     allow_users = [\"a\\\"b\"]\ntoken_max_age = \"2h\"\n\
+                     issued_token_expiration = 600\non_close = \"linger\"\n";
         let config = Config::parse(given, Path::new("/x")).unwrap();
         let settings = config.settings();
         assert_eq!(settings.len(), KEYS.len());
@@ -125,6 +134,15 @@ mod tests {
             .filter(|s| s.value.is_none())
             .map(|s| s.key)
             .collect();
-        assert_eq!(unset, ["scope", "trust_domain", "uid_domain"]);
+        assert_eq!(
+            unset,
+            [
+                "token_max_age",
+                "issued_token_expiration",
+                "scope",
+                "trust_domain",
+                "uid_domain"
+            ]
+        );
     }
 }

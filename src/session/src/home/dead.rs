@@ -17,6 +17,9 @@ use crate::name::{SessionId, TokenName};
 
 /// A token file of ours is far smaller.
 const SIZE_LIMIT: u64 = 64 * 1024;
+/// For how many seconds a token of another host has to be expired: its clock may
+/// be behind ours. A session that lives and is renewed has half a lifetime more.
+pub(super) const SKEW: u64 = 60;
 /// A token younger than this, in seconds, is not judged by its signature: its
 /// session may have opened, and the key changed, since the records were listed.
 const GRACE: u64 = 60;
@@ -49,6 +52,13 @@ impl Candidate {
         }
     }
 
+    pub(super) fn name(&self) -> Option<&TokenName> {
+        match self {
+            Self::Token(_, name) => Some(name),
+            Self::Unfinished(_) => None,
+        }
+    }
+
     pub(super) fn into_token_name(self) -> Option<TokenName> {
         match self {
             Self::Token(_, name) => Some(name),
@@ -69,18 +79,35 @@ pub struct Judge {
     pub keys: Vec<SigningKey>,
 }
 
+/// What is to become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is dead.
+    Dead,
+    /// It is not, or nobody can tell.
+    Stays {
+        /// When it will be, in seconds since 1970 UTC, as far as it says so itself
+        /// and no session of this host looks after it.
+        dies_at: Option<u64>,
+    },
+}
+
+const STAYS: Verdict = Verdict::Stays { dies_at: None };
+
 impl Judge {
-    /// Whether the file is dead. Anything that can not be looked at is not.
-    pub(super) fn is_dead(&self, dir: BorrowedFd<'_>, candidate: &Candidate) -> bool {
+    /// What is to become of the file. Anything that can not be looked at stays.
+    pub(super) fn verdict(&self, dir: BorrowedFd<'_>, candidate: &Candidate) -> Verdict {
         match candidate {
-            Candidate::Token(_, name) if self.alive.contains(&name.id()) => false,
-            Candidate::Token(file, name) => self.is_dead_token(dir, file, name.host()),
-            Candidate::Unfinished(file) => stat(dir, file)
-                .is_some_and(|stat| is_regular(&stat) && self.is_older(&stat, UNFINISHED)),
+            Candidate::Token(_, name) if self.alive.contains(&name.id()) => STAYS,
+            Candidate::Token(file, name) => self.token(dir, file, name.host()),
+            Candidate::Unfinished(file) => dead_if(
+                stat(dir, file)
+                    .is_some_and(|stat| is_regular(&stat) && self.is_older(&stat, UNFINISHED)),
+            ),
         }
     }
 
-    fn is_dead_token(&self, dir: BorrowedFd<'_>, file: &str, host: &str) -> bool {
+    fn token(&self, dir: BorrowedFd<'_>, file: &str, host: &str) -> Verdict {
         let flags = OFlag::O_RDONLY
             | OFlag::O_NOFOLLOW
             | OFlag::O_NONBLOCK
@@ -88,22 +115,24 @@ impl Judge {
             | OFlag::O_CLOEXEC;
         let Ok(fd) = openat(dir, file, flags, Mode::empty()) else {
             // We make no links; HTCondor would follow one.
-            return stat(dir, file).is_some_and(|stat| kind(&stat) == SFlag::S_IFLNK);
+            let is_link = |stat: FileStat| kind(&stat) == SFlag::S_IFLNK;
+            return dead_if(stat(dir, file).is_some_and(is_link));
         };
         let Ok(stat) = fstat(fd.as_fd()) else {
-            return false;
+            return STAYS;
         };
         if !is_regular(&stat) {
             // A FIFO would hang HTCondor's client; a directory it skips.
-            return kind(&stat) != SFlag::S_IFDIR;
+            return dead_if(kind(&stat) != SFlag::S_IFDIR);
         }
         let mut text = Zeroizing::new(String::with_capacity(1024));
         let read = std::fs::File::from(fd)
             .take(SIZE_LIMIT)
             .read_to_string(&mut text);
+        let is_own = host == self.host;
         match read {
-            Ok(_) => self.is_dead_text(&text, host == self.host && self.is_older(&stat, GRACE)),
-            Err(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            Ok(_) => self.text(&text, is_own, is_own && self.is_older(&stat, GRACE)),
+            Err(error) => dead_if(error.kind() == std::io::ErrorKind::InvalidData),
         }
     }
 
@@ -112,20 +141,27 @@ impl Judge {
     /// Keys are replaced host by host: a token of another host that this host's
     /// key does not verify may still work there, so only tokens made here are
     /// judged by their signature. The new token sorts before all of them.
-    fn is_dead_text(&self, text: &str, by_signature: bool) -> bool {
-        idtoken::lines(text).all(|line| self.is_dead_line(line, by_signature))
+    fn text(&self, text: &str, is_own: bool, by_signature: bool) -> Verdict {
+        let skew = if is_own { 0 } else { SKEW };
+        let mut dies_at = None;
+        let mut all_dead = true;
+        for line in idtoken::lines(text) {
+            let Ok(seen) = idtoken::decode(line) else {
+                continue;
+            };
+            let end = seen.exp.map(|exp| exp.saturating_add(skew));
+            dies_at = [dies_at, end].into_iter().flatten().min();
+            let is_expired = end.is_some_and(|end| end < self.now);
+            all_dead &= is_expired || (by_signature && self.is_badly_signed(line));
+        }
+        if all_dead {
+            Verdict::Dead
+        } else {
+            Verdict::Stays { dies_at }
+        }
     }
 
-    fn is_dead_line(&self, line: &str, by_signature: bool) -> bool {
-        let Ok(seen) = idtoken::decode(line) else {
-            return true;
-        };
-        if seen.exp.is_some_and(|exp| exp < self.now) {
-            return true;
-        }
-        if !by_signature {
-            return false;
-        }
+    fn is_badly_signed(&self, line: &str) -> bool {
         let keys: Vec<&SigningKey> = self.keys.iter().collect();
         matches!(
             idtoken::verify(line, &keys, None, self.now),
@@ -137,6 +173,10 @@ impl Judge {
         let changed = u64::try_from(stat.st_mtime).unwrap_or(0);
         changed.saturating_add(seconds) < self.now
     }
+}
+
+fn dead_if(is_dead: bool) -> Verdict {
+    if is_dead { Verdict::Dead } else { STAYS }
 }
 
 fn stat(dir: BorrowedFd<'_>, file: &str) -> Option<FileStat> {

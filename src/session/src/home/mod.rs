@@ -15,15 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use zeroize::Zeroizing;
 
 pub use dead::Judge;
+use dead::Verdict;
 
 use crate::error::{Error, Result};
-use crate::name::TokenName;
+use crate::name::{SessionId, TokenName};
 
 /// Where HTCondor's client looks for tokens, below the home.
 pub const TOKENS_D: &str = ".condor/tokens.d";
@@ -73,7 +74,7 @@ pub fn write(plan: &Plan) -> Result<Written> {
     // What can not be removed now is found again by its record.
     let gone = |name: &&TokenName| remove_in(dir.as_fd(), name).is_ok();
     let ended = plan.ended.iter().filter(gone).cloned().collect();
-    let scan = scan(&mut dir, &path, plan)?;
+    let scan = scan(&mut dir, &path, &plan.name, &plan.judge)?;
     let behind = scan.first.filter(|first| {
         let is_behind = first.sorts_before(&plan.name) && !plan.insist;
         // Nothing sorts before the first name there is.
@@ -89,18 +90,113 @@ pub fn write(plan: &Plan) -> Result<Written> {
     })
 }
 
-/// Removes a token: false if it was not there any more.
-pub fn remove(home: &Path, name: &TokenName) -> Result<bool> {
-    let path = home.join(TOKENS_D);
-    let dir = match open(&path, dir_flags(), Mode::empty()) {
-        Ok(dir) => dir,
-        // Without its directory there is no token.
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(false),
-        Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),
+/// What is to be put in place of a token that is there.
+pub struct Renewal {
+    /// The user's home.
+    pub home: PathBuf,
+    /// The name of the token file.
+    pub name: TokenName,
+    /// Its new bytes; none if only dead tokens are to be removed.
+    pub contents: Option<Zeroizing<Vec<u8>>>,
+    /// Whether to write it though it is not there: it never was.
+    pub is_first: bool,
+    /// Tells which of the other token files are dead.
+    pub judge: Judge,
+    /// Set when nobody waits for the answer any more: then nothing is put in place.
+    pub abandoned: Arc<AtomicBool>,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// False if the token is not there though it was: its user took it away and
+    /// gets no other.
+    pub is_there: bool,
+    /// Dead tokens that were removed, by file name.
+    pub removed: Vec<String>,
+    /// When the first of the tokens that HTCondor reads before this one dies, in
+    /// seconds since 1970 UTC: from then on it stands in the way.
+    pub in_the_way_at: Option<u64>,
+}
+
+/// Replaces a token in one step and removes dead ones; whatever fails, the old
+/// one stays. A home or a tokens.d that is not there is [`Error::Away`].
+pub fn renew(renewal: &Renewal) -> Result<Renewed> {
+    let Renewal {
+        home,
+        name,
+        is_first,
+        ..
+    } = renewal;
+    let (mut dir, path) = if *is_first {
+        (open_or_make(home)?, home.join(TOKENS_D))
+    } else {
+        tokens_d(home)?
     };
+    let file = name.to_string();
+    // The record's lock is held: whoever was writing this was killed.
+    let _ = unlink(dir.as_fd(), &format!(".{file}"));
+    let is_there = match fstatat(&dir, file.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(_) => true,
+        Err(Errno::ENOENT) => *is_first,
+        Err(errno) => {
+            let token = path.join(file);
+            return Err(Error::io("look at the token", token, errno).with_remedy(REMEDY));
+        }
+    };
+    let scan = scan(&mut dir, &path, name, &renewal.judge)?;
+    if let Some(contents) = renewal.contents.as_ref().filter(|_| is_there) {
+        move_into_place(dir.as_fd(), &file, contents, &renewal.abandoned).map_err(|source| {
+            Error::io("renew the token", path.join(file), source).with_remedy(REMEDY)
+        })?;
+    }
+    Ok(Renewed {
+        is_there,
+        removed: scan.removed,
+        in_the_way_at: scan.in_the_way_at,
+    })
+}
+
+/// Removes a token: false if it was not there any more.
+///
+/// A home or a tokens.d that is not there is [`Error::Away`]: it may be a file
+/// system that is not mounted just now, with the token on it.
+pub fn remove(home: &Path, name: &TokenName) -> Result<bool> {
+    let (dir, path) = tokens_d(home)?;
     remove_in(dir.as_fd(), name).map_err(|errno| {
         Error::io("remove the token", path.join(name.to_string()), errno).with_remedy(REMEDY)
     })
+}
+
+/// Removes whatever a session has in a home of which only its id is known.
+pub fn remove_session(home: &Path, session: SessionId) -> Result<bool> {
+    let (dir, path) = tokens_d(home)?;
+    let listed = |e| Error::io("list", &path, e).with_remedy(REMEDY);
+    let mut dir = dir;
+    let mut found = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry.map_err(listed)?;
+        if let Ok(file) = entry.file_name().to_str() {
+            let name = file.strip_prefix('.').unwrap_or(file).parse::<TokenName>();
+            found.extend(name.ok().filter(|name| name.id() == session));
+        }
+    }
+    let mut was_there = false;
+    for name in found {
+        was_there |= remove_in(dir.as_fd(), &name).map_err(|errno| {
+            Error::io("remove the token", path.join(name.to_string()), errno).with_remedy(REMEDY)
+        })?;
+    }
+    Ok(was_there)
+}
+
+fn tokens_d(home: &Path) -> Result<(Dir, PathBuf)> {
+    let path = home.join(TOKENS_D);
+    match Dir::open(&path, dir_flags(), Mode::empty()) {
+        Ok(dir) => Ok((dir, path)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::Away { path }),
+        Err(errno) => Err(Error::io("open", path, errno).with_remedy(REMEDY)),
+    }
 }
 
 fn remove_in(dir: BorrowedFd<'_>, name: &TokenName) -> nix::Result<bool> {
@@ -136,9 +232,11 @@ struct Scan {
     /// The first name of a token of ours that stays.
     first: Option<TokenName>,
     removed: Vec<String>,
+    in_the_way_at: Option<u64>,
 }
 
-fn scan(dir: &mut Dir, path: &Path, plan: &Plan) -> Result<Scan> {
+/// Looks at the other tokens of ours and removes the dead ones.
+fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -> Result<Scan> {
     let mut found = Vec::new();
     for entry in dir.iter().take(ENTRIES_LIMIT) {
         let entry = entry.map_err(|e| Error::io("list", path, e).with_remedy(REMEDY))?;
@@ -149,42 +247,65 @@ fn scan(dir: &mut Dir, path: &Path, plan: &Plan) -> Result<Scan> {
     let mut scan = Scan {
         first: None,
         removed: Vec::new(),
+        in_the_way_at: None,
     };
     for candidate in found {
-        if plan.judge.is_dead(dir.as_fd(), &candidate)
-            && unlink(dir.as_fd(), candidate.file()).is_ok()
-        {
-            scan.removed.push(candidate.file().to_owned());
-        } else if let Some(name) = candidate.into_token_name() {
-            // The same session's file is replaced, not passed.
-            let is_first = scan
-                .first
-                .as_ref()
-                .is_none_or(|first| name.sorts_before(first));
-            if name.id() != plan.name.id() && is_first {
-                scan.first = Some(name);
+        // The same session's file is replaced, not passed.
+        if candidate.name().is_some_and(|name| name.id() == own.id()) {
+            continue;
+        }
+        match judge.verdict(dir.as_fd(), &candidate) {
+            Verdict::Dead => {
+                if unlink(dir.as_fd(), candidate.file()).is_ok() {
+                    scan.removed.push(candidate.file().to_owned());
+                }
+            }
+            Verdict::Stays { dies_at } => {
+                let Some(name) = candidate.into_token_name() else {
+                    continue;
+                };
+                if name.sorts_before(own) {
+                    let earlier = [scan.in_the_way_at, dies_at].into_iter().flatten().min();
+                    scan.in_the_way_at = earlier;
+                }
+                let first = scan.first.as_ref();
+                if first.is_none_or(|first| name.sorts_before(first)) {
+                    scan.first = Some(name);
+                }
             }
         }
     }
     Ok(scan)
 }
 
-/// Writes to a dot-file, which HTCondor skips, and renames it into place.
+/// Puts a new token in place; a failure leaves nothing of it.
 fn put(dir: BorrowedFd<'_>, path: &Path, plan: &Plan) -> Result<()> {
     let name = plan.name.to_string();
-    let temporary = format!(".{name}");
-    let result = write_new(dir, &temporary, &plan.contents).and_then(|()| {
-        if plan.abandoned.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the session did not wait for it"));
-        }
-        Ok(renameat(dir, temporary.as_str(), dir, name.as_str())?)
-    });
-    result.map_err(|source| {
-        let _ = unlink(dir, &temporary);
+    move_into_place(dir, &name, &plan.contents, &plan.abandoned).map_err(|source| {
         // A network file system may say no to a rename that it has done.
         let _ = unlink(dir, &name);
         Error::io("write the token", path.join(name), source).with_remedy(REMEDY)
     })
+}
+
+/// Writes to a dot-file, which HTCondor skips, and renames it into place.
+fn move_into_place(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    contents: &[u8],
+    abandoned: &AtomicBool,
+) -> io::Result<()> {
+    let temporary = format!(".{name}");
+    let result = write_new(dir, &temporary, contents).and_then(|()| {
+        if abandoned.load(Ordering::SeqCst) {
+            return Err(io::Error::other("nobody waited for it"));
+        }
+        Ok(renameat(dir, temporary.as_str(), dir, name)?)
+    });
+    if result.is_err() {
+        let _ = unlink(dir, &temporary);
+    }
+    result
 }
 
 fn write_new(dir: BorrowedFd<'_>, name: &str, contents: &[u8]) -> io::Result<()> {

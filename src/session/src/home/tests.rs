@@ -130,17 +130,6 @@ fn directories_that_are_there_keep_their_modes() {
 }
 
 #[test]
-fn expired_tokens_of_ours_are_removed_whichever_host_made_them() {
-    let home = Home::with_tokens_d();
-    let (here, there) = (name_at(5, "ap1"), name_at(6, "ap2"));
-    home.put(&here, &token(b"current", NOW - 1));
-    home.put(&there, &token(b"current", NOW - 1));
-    let gone = removed(home.write(&name_at(NOW, "ap1")).unwrap());
-    assert_eq!(gone.len(), 2);
-    assert!(!home.path(&here).exists() && !home.path(&there).exists());
-}
-
-#[test]
 fn a_users_own_tokens_are_never_touched() {
     let home = Home::with_tokens_d();
     let almost = format!("{}~", name_at(5, "ap1"));
@@ -290,7 +279,102 @@ fn a_home_that_is_not_one_is_an_error_with_its_path() {
         text.contains("/no/such/home") && text.contains("check the home"),
         "{text}"
     );
-    assert!(!remove(Path::new("/no/such/home"), &name_at(NOW, "ap1")).unwrap());
+    // It may be a file system that is not mounted just now, with a token on it.
+    for away in [Path::new("/no/such/home"), home.0.path()] {
+        let error = remove(away, &name_at(NOW, "ap1")).unwrap_err();
+        assert!(matches!(error, Error::Away { .. }), "{error}");
+    }
+    let there = Home::with_tokens_d();
+    assert!(!remove(there.0.path(), &name_at(NOW, "ap1")).unwrap());
+}
+
+fn renewal(home: &Home, name: &TokenName) -> Renewal {
+    Renewal {
+        home: home.0.path().to_owned(),
+        name: name.clone(),
+        contents: Some(Zeroizing::new(b"the.newer.token\n".to_vec())),
+        is_first: false,
+        judge: Judge {
+            now: NOW,
+            host: "ap1".into(),
+            alive: HashSet::new(),
+            keys: Vec::new(),
+        },
+        abandoned: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+#[test]
+fn a_renewal_replaces_the_token_in_one_step_and_leaves_nothing_else() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    home.put(&name, "old");
+    // Left by a renewal that was killed.
+    home.put(format!(".{name}"), "half");
+    let before = fs::metadata(home.path(&name)).unwrap().ino();
+    assert!(renew(&renewal(&home, &name)).unwrap().is_there);
+    let meta = fs::metadata(home.path(&name)).unwrap();
+    assert_ne!(meta.ino(), before, "the file itself was changed");
+    assert_eq!(meta.permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::read(home.path(&name)).unwrap(), b"the.newer.token\n");
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_token_that_its_user_removed_is_not_brought_back() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    assert!(!renew(&renewal(&home, &name)).unwrap().is_there);
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
+    fs::remove_dir(home.tokens_d()).unwrap();
+    assert!(renew(&renewal(&home, &name)).is_err(), "it may come back");
+    let mut first = renewal(&home, &name);
+    first.is_first = true;
+    assert!(renew(&first).unwrap().is_there);
+    assert!(home.path(&name).exists());
+}
+
+#[test]
+fn a_renewal_that_fails_or_is_not_waited_for_leaves_the_old_token() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    home.put(&name, "old");
+    let renewal = renewal(&home, &name);
+    renewal.abandoned.store(true, Ordering::SeqCst);
+    assert!(renew(&renewal).is_err());
+    assert_eq!(fs::read(home.path(&name)).unwrap(), b"old");
+    fs::create_dir(home.path(format!(".{name}"))).unwrap();
+    renewal.abandoned.store(false, Ordering::SeqCst);
+    assert!(renew(&renewal).is_err());
+    assert_eq!(fs::read(home.path(&name)).unwrap(), b"old");
+}
+
+#[test]
+fn a_renewal_follows_no_link_in_place_of_the_token() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    let target = home.0.path().join("target");
+    fs::write(&target, "mine").unwrap();
+    symlink(&target, home.path(&name)).unwrap();
+    assert!(renew(&renewal(&home, &name)).unwrap().is_there);
+    assert_eq!(fs::read(target).unwrap(), b"mine");
+    assert!(fs::symlink_metadata(home.path(&name)).unwrap().is_file());
+}
+
+#[test]
+fn all_that_a_session_has_is_found_by_its_id() {
+    let home = Home::with_tokens_d();
+    let (name, other) = (name_at(NOW, "ap1"), name_at(NOW, "ap1"));
+    for file in [name.to_string(), format!(".{name}"), other.to_string()] {
+        home.put(file, "x");
+    }
+    assert!(remove_session(home.0.path(), name.id()).unwrap());
+    let left: Vec<_> = fs::read_dir(home.tokens_d())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(left, [other.to_string()]);
+    assert!(!remove_session(home.0.path(), name.id()).unwrap());
 }
 
 #[test]
@@ -302,4 +386,57 @@ fn a_probe_leaves_nothing_behind() {
     probe(full.0.path()).unwrap();
     assert_eq!(fs::read_dir(full.tokens_d()).unwrap().count(), 0);
     assert!(probe(Path::new("/no/such/home")).is_err());
+}
+
+#[test]
+fn another_hosts_token_has_to_be_expired_for_longer_than_its_clock_may_be_behind() {
+    let home = Home::with_tokens_d();
+    let (own, other, late) = (
+        name_at(NOW - 9000, "ap1"),
+        name_at(NOW - 9000, "ap2"),
+        name_at(NOW - 9000, "ap3"),
+    );
+    home.put(&own, &token(b"current", NOW - 1));
+    home.put(&other, &token(b"current", NOW - 1));
+    home.put(&late, &token(b"current", NOW - 61));
+    let mut removed = home.write(&name_at(NOW, "ap1")).unwrap().removed;
+    removed.sort();
+    let mut wanted = [own.to_string(), late.to_string()];
+    wanted.sort();
+    assert_eq!(removed, wanted);
+}
+
+#[test]
+fn a_renewal_clears_dead_tokens_away_and_says_when_the_next_one_dies() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW - 9000, "ap1");
+    let (dead, living, behind) = (
+        name_at(NOW - 8000, "ap2"),
+        name_at(NOW - 7000, "ap2"),
+        name_at(NOW - 9500, "ap2"),
+    );
+    home.put(&name, "old");
+    home.put(&dead, &token(b"another", NOW - 100));
+    home.put(&living, &token(b"another", NOW + 50));
+    home.put(&behind, &token(b"another", NOW + 20));
+    let mut renewal = renewal(&home, &name);
+    renewal.contents = None;
+    let renewed = renew(&renewal).unwrap();
+    assert_eq!(renewed.removed, [dead.to_string()]);
+    assert_eq!(renewed.in_the_way_at, Some(NOW + 50 + 60));
+    assert_eq!(fs::read(home.path(&name)).unwrap(), b"old", "only cleared");
+}
+
+#[test]
+fn whoever_insists_is_written_behind_a_living_token() {
+    let home = Home::with_tokens_d();
+    let ahead = name_at(NOW + 9000, "ap2");
+    home.put(&ahead, &token(b"current", NOW + 9000));
+    let name = name_at(NOW, "ap1");
+    let mut plan = home.plan(&name, judge(&[]));
+    assert_eq!(write(&plan).unwrap().behind, Some(ahead));
+    assert!(!home.path(&name).exists());
+    plan.insist = true;
+    assert_eq!(write(&plan).unwrap().behind, None);
+    assert!(home.path(&name).exists());
 }

@@ -1,105 +1,11 @@
 use super::*;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
 use idtoken::{KeyForm, Kid, SigningKey};
 
 use crate::close::Closed;
-use crate::home::TOKENS_D;
-use crate::log::Kept;
-use crate::user::User;
-
-/// A host with a key, a state directory and one user, who is whoever runs the tests.
-struct Lab {
-    dir: tempfile::TempDir,
-    config: Config,
-    host: Host,
-    log: Kept,
-}
-
-impl Lab {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        fs::create_dir(path("home")).unwrap();
-        fs::create_dir(path("keys")).unwrap();
-        fs::write(path("keys/POOL"), "the key").unwrap();
-        fs::set_permissions(path("keys/POOL"), fs::Permissions::from_mode(0o600)).unwrap();
-        let text = format!(
-            "trust_domain = \"lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
-             password_directory = {:?}\ntimeout = \"2s\"\n",
-            path("state"),
-            path("keys")
-        );
-        let config = Config::parse(&text, Path::new("/x.toml")).unwrap();
-        Self {
-            dir,
-            config,
-            host: Host::current().unwrap(),
-            log: Kept::default(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn opening(&self) -> Opening {
-        let uid = nix::unistd::geteuid().as_raw();
-        let gid = nix::unistd::getegid().as_raw();
-        let home = self.path("home");
-        let user = User {
-            name: "alice".into(),
-            uid,
-            gid,
-            groups: vec![gid],
-            home,
-        };
-        Opening {
-            user,
-            service: "sshd".into(),
-            rhost: None,
-        }
-    }
-
-    fn open(&self) -> Opened {
-        open(&self.config, &self.host, self.opening(), &self.log)
-    }
-
-    fn opened(&self) -> Session {
-        match self.open() {
-            Opened::Yes(session) => *session,
-            Opened::No(error) | Opened::Pending(_, error) => panic!("{error}"),
-        }
-    }
-
-    fn refused(&self) -> String {
-        match self.open() {
-            Opened::No(error) => error.to_string(),
-            _ => panic!("it opened"),
-        }
-    }
-
-    fn tokens(&self) -> Vec<String> {
-        names(&self.path("home").join(TOKENS_D))
-    }
-
-    fn records(&self) -> Vec<String> {
-        let uid = nix::unistd::geteuid().as_raw().to_string();
-        names(&self.path("state/sessions").join(uid))
-    }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).into_iter().flatten();
-    let mut names: Vec<String> = entries
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use crate::testing::Lab;
 
 #[test]
 fn a_session_has_a_valid_token_and_leaves_nothing() {
@@ -113,7 +19,11 @@ fn a_session_has_a_valid_token_and_leaves_nothing() {
     assert_eq!(seen.exp, Some(lab.host.now() + 86_400));
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
-    assert!(lab.log.lines()[0].starts_with("Info: token closed user=alice uid="));
+    let lines = lab.log.lines();
+    assert!(lines[0].starts_with("Warning: no reconciler was seen"));
+    assert!(lines[1].starts_with("Info: token opened user=alice uid="));
+    assert!(lines[2].starts_with("Info: token closed user=alice uid="));
+    assert_eq!(lines.len(), 3);
 }
 
 #[test]
@@ -122,7 +32,8 @@ fn closing_twice_is_closing_once() {
     let session = lab.opened();
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Before);
-    assert_eq!(lab.log.lines().len(), 1);
+    let closed = |line: &&String| line.contains("token closed");
+    assert_eq!(lab.log.lines().iter().filter(closed).count(), 1);
 }
 
 #[test]
@@ -261,7 +172,8 @@ fn a_token_that_can_not_be_removed_keeps_its_record() {
     fs::remove_file(&token).unwrap();
     fs::create_dir(&token).unwrap();
     assert!(session.close(&lab.host, &lab.log).is_err());
-    assert_eq!(lab.records().len(), 1);
+    let name = session.record().name();
+    assert_eq!(lab.records(), [name.ended(), name.to_string()]);
     fs::remove_dir(&token).unwrap();
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
     assert!(lab.records().is_empty());
@@ -279,4 +191,143 @@ fn records_and_log_hold_neither_token_nor_key() {
     for secret in [signature.as_str(), "the key"] {
         assert!(!record.contains(secret) && !lab.log.lines().join("\n").contains(secret));
     }
+}
+
+#[test]
+fn a_session_that_is_renewed_gets_a_short_token_and_any_other_a_long_one() {
+    let lab = Lab::new();
+    let life = |session: &Session| session.record().expires - lab.host.now();
+    assert_eq!(life(&lab.opened()), 86_400);
+    stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    assert_eq!(life(&lab.opened()), 3600);
+    let warnings = |line: &&String| line.contains("no reconciler was seen");
+    assert_eq!(lab.log.lines().iter().filter(warnings).count(), 1);
+}
+
+#[test]
+fn an_opening_and_a_closing_are_in_the_audit_file() {
+    let lab = Lab::new();
+    let session = lab.opened();
+    session.close(&lab.host, &lab.log).unwrap();
+    let audit = crate::audit::read(&lab.config.state_dir).unwrap();
+    let events: Vec<_> = audit.entries.iter().map(|entry| entry.event).collect();
+    assert_eq!(events, [Event::Opened, Event::Closed]);
+    for entry in audit.entries {
+        assert_eq!(entry.tokens, session.record().tokens);
+        assert_eq!(entry.session, session.record().session);
+    }
+}
+
+#[test]
+fn whoever_may_still_write_to_the_home_keeps_the_session_from_closing() {
+    let mut lab = Lab::new();
+    lab.config.timeout = std::time::Duration::from_millis(50);
+    let session = lab.opened();
+    let sessions = Sessions::of(
+        &lab.config.state_dir,
+        session.record().user.uid,
+        lab.host.euid,
+    );
+    let sessions = sessions.unwrap();
+    let deadline = Deadline::after(lab.config.timeout);
+    let name = session.record().name();
+    let locked = sessions.lock(&name, deadline).unwrap().unwrap();
+    // What a thread has that was left to a home that does not answer.
+    let share = locked.share();
+    drop(locked);
+    let error = session.close(&lab.host, &lab.log).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert_eq!(lab.tokens().len(), 1);
+    assert_eq!(lab.records(), [name.ended(), name.to_string()]);
+    drop(share);
+    assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
+    assert!(lab.records().is_empty() && lab.tokens().is_empty());
+}
+
+#[test]
+fn a_lock_that_is_shared_is_not_moved_to_another_file() {
+    let lab = Lab::new();
+    let session = lab.opened();
+    let sessions = Sessions::of(
+        &lab.config.state_dir,
+        session.record().user.uid,
+        lab.host.euid,
+    );
+    let sessions = sessions.unwrap();
+    let deadline = Deadline::after(lab.config.timeout);
+    let mut locked = sessions
+        .lock(&session.record().name(), deadline)
+        .unwrap()
+        .unwrap();
+    let share = locked.share();
+    assert!(locked.replace(session.record()).is_err());
+    drop(share);
+    locked.replace(session.record()).unwrap();
+}
+
+#[test]
+fn a_login_tidies_up_after_a_limited_number_of_sessions() {
+    let mut lab = Lab::new();
+    lab.host.holder.start += 1;
+    let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
+    for _ in 0..SWEEP_LIMIT + 3 {
+        // Made aside: each opening would tidy up after the one before.
+        let id = SessionId::random().unwrap();
+        let name = TokenName::new(lab.host.now_ns, &lab.host.name, id);
+        let term = crate::record::Term {
+            issued: lab.host.now(),
+            expires: lab.host.now() + 60,
+            tokens: Vec::new(),
+        };
+        let record = Record::new(lab.opening(), name, lab.host.holder.clone(), term);
+        drop(sessions.create(&record).unwrap());
+    }
+    lab.host.holder.start -= 1;
+    lab.opened();
+    assert_eq!(lab.records().len(), 3 + 1);
+}
+
+#[test]
+fn a_session_whose_home_was_another_is_left_to_reconcile() {
+    let mut lab = Lab::new();
+    lab.host.holder.start += 1;
+    let killed = lab.opened();
+    lab.host.holder.start -= 1;
+    fs::create_dir(lab.path("new home")).unwrap();
+    let mut opening = lab.opening();
+    opening.user.home = lab.path("new home");
+    assert!(matches!(
+        open(&lab.config, &lab.host, opening, &lab.log),
+        Opened::Yes(_)
+    ));
+    assert_eq!(lab.tokens(), [killed.record().file.to_string()]);
+    assert!(lab.records().contains(&killed.record().name().to_string()));
+}
+
+#[test]
+fn any_number_of_dead_tokens_gives_a_few_lines() {
+    let lab = Lab::new();
+    lab.opened();
+    let dir = lab.path("home").join(crate::home::TOKENS_D);
+    for number in 0..50 {
+        let id = SessionId::random().unwrap();
+        let name = TokenName::new(number, &lab.host.name, id);
+        fs::write(dir.join(name.to_string()), "garbage").unwrap();
+    }
+    lab.opened();
+    let lines = lab.log.lines();
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    assert_eq!(count("Info: dead token removed"), NAMED);
+    assert_eq!(count("more dead tokens removed user=alice files=42"), 1);
+    assert_eq!(lab.tokens().len(), 2);
+}
+
+#[test]
+fn a_record_that_is_gone_does_not_keep_the_token() {
+    let lab = Lab::new();
+    let session = lab.opened();
+    let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
+    fs::remove_file(sessions.path_of(&session.record().name())).unwrap();
+    assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
+    assert!(lab.tokens().is_empty());
 }

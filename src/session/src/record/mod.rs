@@ -5,21 +5,22 @@
 //! session it is and which process holds it, so that looking for the sessions
 //! of a process reads no file.
 
-use std::fmt;
+mod name;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use idtoken::{Jti, Kid};
 use serde::{Deserialize, Serialize};
 
 use crate::holder::Holder;
-use crate::name::{NotAName, SessionId, TokenName};
+use crate::linger::Trace;
+use crate::name::{SessionId, TokenName};
 use crate::user::User;
+
+pub use name::{Kind, RecordName};
 
 /// The version this code writes; it reads no other.
 const VERSION: u32 = 1;
-
-const SUFFIX: &str = ".json";
 
 /// A session that was given a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,12 +39,34 @@ pub struct Record {
     pub opened: u64,
     /// The process that opened it.
     pub holder: Holder,
+    /// What has become of it since.
+    pub phase: Phase,
+    /// How the processes of the session are found when it closes; none if
+    /// closing ends it whatever they do.
+    pub linger: Option<Trace>,
     /// The name of the token file in tokens.d.
     pub file: TokenName,
+    /// When the tokens were signed, as seconds since 1970 UTC.
+    pub issued: u64,
     /// When the tokens expire, as seconds since 1970 UTC.
     pub expires: u64,
+    /// When a token that HTCondor reads before this one dies and has to be cleared
+    /// away, in seconds since 1970 UTC.
+    pub clear_at: Option<u64>,
     /// The tokens in that file, in its order.
     pub tokens: Vec<Minted>,
+}
+
+/// What has become of a session since it opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It lives as long as its holder.
+    Open,
+    /// It was closed and lives as long as its processes.
+    Lingering,
+    /// Its user took the token away; it gets no other.
+    Removed,
 }
 
 /// What is known of a token that was made; not the token.
@@ -73,23 +96,35 @@ pub struct Opening {
     pub service: String,
     /// `PAM_RHOST`.
     pub rhost: Option<String>,
+    /// How its processes are found, if it may linger.
+    pub linger: Option<Trace>,
+}
+
+/// The tokens of a session: what is known of them, and from when to when they hold.
+#[derive(Debug, Clone)]
+pub struct Term {
+    /// Seconds since 1970 UTC.
+    pub issued: u64,
+    /// Seconds since 1970 UTC.
+    pub expires: u64,
+    /// The tokens, in the order of the file.
+    pub tokens: Vec<Minted>,
 }
 
 impl Record {
     /// The record of a session that opens now.
-    pub fn new(
-        opening: Opening,
-        file: TokenName,
-        now: u64,
-        holder: Holder,
-        expires: u64,
-        tokens: Vec<Minted>,
-    ) -> Self {
+    pub fn new(opening: Opening, file: TokenName, holder: Holder, term: Term) -> Self {
         let Opening {
             user,
             service,
             rhost,
+            linger,
         } = opening;
+        let Term {
+            issued,
+            expires,
+            tokens,
+        } = term;
         let session = file.id();
         Self {
             version: VERSION,
@@ -97,12 +132,28 @@ impl Record {
             user,
             service,
             rhost,
-            opened: now,
+            opened: issued,
             holder,
+            phase: Phase::Open,
+            linger,
             file,
+            issued,
             expires,
+            clear_at: None,
             tokens,
         }
+    }
+
+    /// Takes over the tokens of a renewal.
+    pub fn renew(&mut self, term: Term) {
+        self.issued = term.issued;
+        self.expires = term.expires;
+        self.tokens = term.tokens;
+    }
+
+    /// When half of the tokens' life is over, as seconds since 1970 UTC.
+    pub fn half_life(&self) -> u64 {
+        self.issued + self.expires.saturating_sub(self.issued) / 2
     }
 
     /// The name of this record's file.
@@ -165,45 +216,6 @@ impl Record {
     }
 }
 
-/// The name of a record's file: `<session>-<pid>-<start>-<boot>.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordName {
-    /// The session.
-    pub session: SessionId,
-    /// The process that holds it.
-    pub holder: Holder,
-}
-
-impl fmt::Display for RecordName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holder { pid, start, boot } = &self.holder;
-        write!(f, "{}-{pid}-{start}-{boot}{SUFFIX}", self.session)
-    }
-}
-
-impl FromStr for RecordName {
-    type Err = NotAName;
-
-    fn from_str(name: &str) -> Result<Self, NotAName> {
-        let mut parts = name.strip_suffix(SUFFIX).ok_or(NotAName)?.splitn(4, '-');
-        let mut next = || parts.next().ok_or(NotAName);
-        let session = next()?.parse()?;
-        let pid = next()?.parse().map_err(|_| NotAName)?;
-        let start = next()?.parse().map_err(|_| NotAName)?;
-        let boot = next()?.to_owned();
-        let made = Self {
-            session,
-            holder: Holder { pid, start, boot },
-        };
-        // A number has one spelling only: no sign, no leading zero.
-        if made.to_string() == name {
-            Ok(made)
-        } else {
-            Err(NotAName)
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -223,12 +235,18 @@ pub(crate) mod tests {
             user,
             service: "sshd".into(),
             rhost: Some("10.0.0.1".into()),
+            linger: None,
         };
         let file = TokenName::new(5_000_000_000, "ap1", session);
-        Record::new(opening, file, 5, holder, 65, vec![minted])
+        let term = Term {
+            issued: 5,
+            expires: 65,
+            tokens: vec![minted],
+        };
+        Record::new(opening, file, holder, term)
     }
 
-    fn alice() -> User {
+    pub(crate) fn alice() -> User {
         User {
             name: "alice".into(),
             uid: 1000,
@@ -285,27 +303,6 @@ pub(crate) mod tests {
         );
         for end in 0..text.len() - 1 {
             assert!(Record::from_bytes(&text.as_bytes()[..end]).is_err());
-        }
-    }
-
-    #[test]
-    fn a_record_is_found_by_its_name() {
-        let name = RecordName {
-            session: SessionId::random().unwrap(),
-            holder: holder(),
-        };
-        assert_eq!(name.to_string().parse(), Ok(name.clone()));
-        let text = name.to_string();
-        for bad in [
-            "",
-            ".json",
-            &text[1..],
-            &text.replace("-7-", "-07-"),
-            &text.replace("-7-", "-+7-"),
-            &format!(".{text}"),
-            &format!("{text}~"),
-        ] {
-            assert_eq!(bad.parse::<RecordName>(), Err(NotAName), "{bad}");
         }
     }
 

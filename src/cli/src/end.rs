@@ -1,0 +1,76 @@
+//! `idtokenctl end`: takes the token of a session away now.
+
+use std::error::Error;
+
+use session::close::revoke;
+use session::config::Config;
+use session::host::Host;
+use session::log::Syslog;
+use session::record::RecordName;
+use session::state::Sessions;
+
+use crate::args::{Args, EndOptions};
+use crate::output::{Output, complain};
+use crate::reconcile::uid_of;
+
+/// Ends one session, or all of a user's; false when one could not be ended or
+/// there was none.
+pub(crate) fn run(
+    args: &Args,
+    options: &EndOptions,
+    out: &mut Output,
+) -> Result<bool, Box<dyn Error>> {
+    let host = Host::current()?;
+    let config = Config::load(&args.as_arguments(), host.euid)?;
+    let log = Syslog::new("pam_idtoken(end)", false);
+    let wanted = find(&config, &host, options)?;
+    if wanted.is_empty() {
+        complain("there is no such session; `idtokenctl list` shows those there are");
+        return Ok(false);
+    }
+    let mut all = true;
+    for (uid, name) in wanted {
+        let ended = match Sessions::existing(&config.state_dir, uid, host.euid)? {
+            Some(sessions) => revoke(&sessions, &name, &config, &host, &log),
+            None => Ok(None),
+        };
+        match ended {
+            Ok(Some(record)) => out.line(format!(
+                "session {} of {}: its token is gone. Copies of it work until they expire: \
+                 `idtokenctl revoke-expr --session {}`",
+                record.session, record.user.name, record.session
+            ))?,
+            Ok(None) => out.line(format!("session {}: it has just ended", name.session))?,
+            Err(error) => {
+                all = false;
+                complain(format!("session {}: {error}", name.session));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn find(
+    config: &Config,
+    host: &Host,
+    options: &EndOptions,
+) -> Result<Vec<(u32, RecordName)>, Box<dyn Error>> {
+    let uids = match &options.user {
+        Some(name) => vec![uid_of(name)?],
+        None => Sessions::uids(&config.state_dir)?,
+    };
+    let mut found = Vec::new();
+    for uid in uids {
+        let Some(sessions) = Sessions::existing(&config.state_dir, uid, host.euid)? else {
+            continue;
+        };
+        let names = sessions.names()?.into_iter();
+        let is_wanted = |name: &RecordName| {
+            options
+                .session
+                .is_none_or(|wanted| wanted.0 == name.session)
+        };
+        found.extend(names.filter(is_wanted).map(|name| (uid, name)));
+    }
+    Ok(found)
+}

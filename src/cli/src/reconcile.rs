@@ -1,0 +1,185 @@
+//! `idtokenctl reconcile`: ends what has ended, renews what is due.
+
+use std::error::Error;
+
+use serde_json::json;
+use session::config::Config;
+use session::host::Host;
+use session::log::Syslog;
+use session::reconcile::{Action, Options, Report, Watch, What, reconcile};
+use session::user::User;
+
+use crate::args::{Args, ReconcileOptions};
+use crate::output::Output;
+
+/// The exit code of a run that has left something to the next one.
+pub(crate) const INCOMPLETE: u8 = 3;
+
+/// How often a run is repeated because a key changed while it was under way.
+const ROUNDS: usize = 3;
+
+/// Does it; false when something failed, which the next one tries again.
+pub(crate) fn run(
+    args: &Args,
+    given: &ReconcileOptions,
+    out: &mut Output,
+) -> Result<bool, Box<dyn Error>> {
+    let options = Options {
+        uid: given.user.as_deref().map(uid_of).transpose()?,
+        dry_run: given.dry_run,
+        every: given.every.map(|every| every.0),
+    };
+    let log = Syslog::new("pam_idtoken(reconcile)", false);
+    let mut all = Report::default();
+    for _ in 0..ROUNDS {
+        let host = Host::current()?;
+        let config = Config::load(&args.as_arguments(), host.euid)?;
+        let before = Watch::of(&config);
+        let report = reconcile(&config, &host, &options, &log)?;
+        all.sessions = report.sessions;
+        // What failed in an earlier round was tried again in this one.
+        all.actions
+            .retain(|action| !matches!(action.what, What::Failed | What::Waiting));
+        all.actions.extend(report.actions);
+        if options.dry_run || Watch::of(&config) == before {
+            break;
+        }
+    }
+    print(&all, given, out)?;
+    Ok(all.count(What::Failed) + all.count(What::Waiting) == 0)
+}
+
+/// The uid of a user, by name.
+pub(crate) fn uid_of(name: &str) -> Result<u32, Box<dyn Error>> {
+    Ok(User::lookup(name)?.uid)
+}
+
+const WORDS: [(What, &str, &str); 9] = [
+    (What::Renewed, "renewed", "renew"),
+    (What::Delayed, "written late", "write late"),
+    (What::Ended, "ended", "end"),
+    (What::Finished, "finished", "finish"),
+    (
+        What::Removed,
+        "removed by their user",
+        "leave to their user",
+    ),
+    (What::SetAside, "set aside", "set aside"),
+    (What::Tidied, "tidied", "tidy"),
+    (
+        What::Waiting,
+        "waiting for their home",
+        "wait for their home",
+    ),
+    (What::Failed, "failed", "fail"),
+];
+
+fn print(
+    report: &Report,
+    given: &ReconcileOptions,
+    out: &mut Output,
+) -> Result<(), Box<dyn Error>> {
+    for action in &report.actions {
+        if given.json {
+            out.line(serde_json::to_string(action)?)?;
+        } else {
+            out.line(in_words(action, given.dry_run))?;
+        }
+    }
+    if given.json {
+        let mut counts = serde_json::Map::new();
+        for (what, ..) in WORDS {
+            let name = serde_json::to_value(what)?;
+            counts.insert(
+                name.as_str().unwrap_or_default().to_owned(),
+                report.count(what).into(),
+            );
+        }
+        let summary =
+            json!({"sessions": report.sessions, "dry_run": given.dry_run, "done": counts});
+        out.line(json!({ "summary": summary }))?;
+    } else {
+        out.line(summary(report, given.dry_run))?;
+    }
+    Ok(())
+}
+
+fn in_words(action: &Action, dry_run: bool) -> String {
+    let (_, done, would) = WORDS
+        .into_iter()
+        .find(|(what, ..)| *what == action.what)
+        .unwrap_or((action.what, "done", "do"));
+    let word = if dry_run {
+        format!("would {would}")
+    } else {
+        done.to_owned()
+    };
+    let user = match &action.user {
+        Some(user) => user.clone(),
+        None => format!("uid {}", action.uid),
+    };
+    let session = action
+        .session
+        .map_or_else(String::new, |session| format!(" session {session}"));
+    format!("{word}: {user}{session}: {}", action.why)
+}
+
+fn summary(report: &Report, dry_run: bool) -> String {
+    let mut parts = vec![match report.sessions {
+        1 => "1 session".to_owned(),
+        n => format!("{n} sessions"),
+    }];
+    for (what, done, would) in WORDS {
+        let count = report.count(what);
+        if count > 0 {
+            let word = if dry_run { would } else { done };
+            parts.push(format!(
+                "{count} {}{word}",
+                if dry_run { "to " } else { "" }
+            ));
+        }
+    }
+    if parts.len() == 1 {
+        parts.push("nothing to do".to_owned());
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(what: &[What]) -> Report {
+        let action = |what: &What| Action {
+            what: *what,
+            uid: 7,
+            user: None,
+            session: None,
+            why: "because".into(),
+        };
+        Report {
+            sessions: 2,
+            actions: what.iter().map(action).collect(),
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_what_was_done() {
+        assert_eq!(summary(&report(&[]), false), "2 sessions, nothing to do");
+        let some = report(&[What::Ended, What::Renewed, What::Ended]);
+        assert_eq!(summary(&some, false), "2 sessions, 1 renewed, 2 ended");
+        assert_eq!(summary(&some, true), "2 sessions, 1 to renew, 2 to end");
+    }
+
+    #[test]
+    fn every_kind_of_action_has_its_words() {
+        for (what, done, would) in WORDS {
+            let action = &report(&[what]).actions[0];
+            assert_eq!(in_words(action, false), format!("{done}: uid 7: because"));
+            assert_eq!(
+                in_words(action, true),
+                format!("would {would}: uid 7: because")
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `idtokenctl revoke-expr`: what makes a pool refuse tokens until they expire.
+//!
+//! HTCondor evaluates SEC_TOKEN_REVOCATION_EXPR against the claims of each
+//! token that is presented and refuses it if the expression is true
+//! (condor_io/condor_auth_passwd.cpp; before 9.0.7 the setting was
+//! SEC_TOKEN_BLACKLIST_EXPR).
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::SystemTime;
+
+use session::audit::{self, Entry};
+use session::config::Config;
+use session::host::unix_nanoseconds;
+
+use crate::args::{Args, RevokeOptions};
+use crate::list::utc;
+use crate::output::{Output, complain};
+use crate::reconcile::uid_of;
+
+/// Prints the setting; false when there is no token to revoke or some of the
+/// audit could not be read.
+pub(crate) fn run(
+    args: &Args,
+    options: &RevokeOptions,
+    out: &mut Output,
+) -> Result<bool, Box<dyn Error>> {
+    let config = Config::load(&args.as_arguments(), session::host::euid())?;
+    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let uid = options.user.as_deref().map(uid_of).transpose()?;
+    let since = options.since.map(|since| since.at(now));
+    let read = audit::read(&config.state_dir)?;
+    for error in &read.errors {
+        complain(error);
+    }
+    let is_wanted = |entry: &&Entry| {
+        uid.is_none_or(|uid| uid == entry.uid)
+            && options.session.is_none_or(|id| id.0 == entry.session)
+            && since.is_none_or(|since| entry.issued >= since)
+    };
+    let tokens = tokens(read.entries.iter().filter(is_wanted), now);
+    let Some(last) = tokens.values().max() else {
+        complain("no token of these is known that has not expired: there is nothing to revoke");
+        return Ok(false);
+    };
+    out.line(format!(
+        "# {} tokens, {} (UTC). Remove it after the last has expired, {}.",
+        tokens.len(),
+        utc(now),
+        utc(*last)
+    ))?;
+    out.line("# For every host of the pool; condor_reconfig makes it hold. Join it to an")?;
+    out.line("# expression that is set already with ||. Sessions that live get new tokens:")?;
+    out.line("# end them first with `idtokenctl end`.")?;
+    out.line(expression(tokens.keys()))?;
+    Ok(read.errors.is_empty())
+}
+
+/// The ids of tokens that have not expired, with when they do.
+fn tokens<'a>(entries: impl Iterator<Item = &'a Entry>, now: u64) -> BTreeMap<String, u64> {
+    entries
+        .filter(|entry| entry.expires >= now)
+        .flat_map(|entry| {
+            let expires = entry.expires;
+            entry
+                .tokens
+                .iter()
+                .map(move |token| (token.jti.to_string(), expires))
+        })
+        .collect()
+}
+
+/// A jti is 32 hex digits, so nothing in it needs a quote.
+fn expression<'a>(jtis: impl Iterator<Item = &'a String>) -> String {
+    let quoted: Vec<String> = jtis.map(|jti| format!("\"{jti}\"")).collect();
+    format!(
+        "SEC_TOKEN_REVOCATION_EXPR = member(jti, {{{}}})",
+        quoted.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expression_names_each_token_once() {
+        let ids = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            expression(ids.iter()),
+            "SEC_TOKEN_REVOCATION_EXPR = member(jti, {\"a\", \"b\"})"
+        );
+    }
+}

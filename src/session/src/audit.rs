@@ -1,0 +1,320 @@
+//! The audit file: who held which token when, `<state_dir>/audit.jsonl`.
+//!
+//! One JSON object a line for each opening, renewal and end of a session, only
+//! ever appended to, root's alone. It holds the ids of tokens, never a token.
+//! Reconcile moves a file that has grown large to `audit-<seconds>.jsonl` and
+//! removes those that are older than `audit_keep`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::unlink;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, refuse_unsafe};
+use crate::log::{Line, Log};
+use crate::name::SessionId;
+use crate::record::{Minted, Record};
+
+const CURRENT: &str = "audit.jsonl";
+const REMEDY: &str = "check the file system that state_dir is on";
+/// A file larger than this is put away by reconcile: some 20,000 sessions.
+pub const ROTATE_AT: u64 = 16 * 1024 * 1024;
+
+/// What happened to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// It was given its first tokens.
+    Opened,
+    /// It was given its first tokens late, because its home had not answered.
+    Delayed,
+    /// It was given new ones in their place, or was about to be when the process ended.
+    Renewed,
+    /// It was closed and keeps its tokens while its processes live.
+    Lingers,
+    /// Its user took the tokens away.
+    Removed,
+    /// Its tokens were removed because it closed.
+    Closed,
+    /// Its tokens were removed because it had ended without a close.
+    Ended,
+    /// Its tokens were removed because the last of its processes ended.
+    Finished,
+    /// Its tokens were removed by an administrator.
+    Revoked,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Seconds since 1970 UTC.
+    pub time: u64,
+    /// What happened.
+    pub event: Event,
+    /// The session.
+    pub session: SessionId,
+    /// The user.
+    pub user: String,
+    /// Their uid.
+    pub uid: u32,
+    /// The PAM service.
+    pub service: String,
+    /// `PAM_RHOST`.
+    pub rhost: Option<String>,
+    /// When the session opened, as seconds since 1970 UTC.
+    pub opened: u64,
+    /// When the tokens were signed, as seconds since 1970 UTC.
+    pub issued: u64,
+    /// When they expire, as seconds since 1970 UTC.
+    pub expires: u64,
+    /// The tokens.
+    pub tokens: Vec<Minted>,
+}
+
+impl Entry {
+    fn new(event: Event, record: &Record, time: u64) -> Self {
+        Self {
+            time,
+            event,
+            session: record.session,
+            user: record.user.name.clone(),
+            uid: record.user.uid,
+            service: record.service.clone(),
+            rhost: record.rhost.clone(),
+            opened: record.opened,
+            issued: record.issued,
+            expires: record.expires,
+            tokens: record.tokens.clone(),
+        }
+    }
+}
+
+/// Writes a line; what can not be written is said in the log and stops nobody.
+pub fn note(state_dir: &Path, euid: u32, event: Event, record: &Record, time: u64, log: &dyn Log) {
+    if let Err(error) = append(state_dir, euid, &Entry::new(event, record, time)) {
+        log.warning(
+            &Line::new("the audit file has no line for")
+                .field("session", record.session)
+                .because(error),
+        );
+    }
+}
+
+fn append(state_dir: &Path, euid: u32, entry: &Entry) -> Result<()> {
+    let path = state_dir.join(CURRENT);
+    let failed = |e: std::io::Error| Error::io("write to", &path, e).with_remedy(REMEDY);
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let file = open(&path, flags, mode).map_err(|e| failed(e.into()))?;
+    let stat = fstat(file.as_fd()).map_err(|e| failed(e.into()))?;
+    refuse_unsafe(&path, &stat, euid, 0o077)?;
+    if stat.st_size == 0 {
+        // The host's umask is not ours.
+        fchmod(file.as_fd(), mode).map_err(|e| failed(e.into()))?;
+    }
+    let mut line = serde_json::to_vec(entry).map_err(|e| failed(e.into()))?;
+    line.push(b'\n');
+    let mut file = File::from(file);
+    // In one piece, so that lines of several processes do not mix.
+    match file.write(&line) {
+        Ok(written) if written == line.len() => Ok(()),
+        Ok(_) => {
+            // The next line must not be part of this one.
+            let _ = file.write(b"\n");
+            Err(failed(Errno::ENOSPC.into()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// What the audit files say.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// The lines, oldest file first.
+    pub entries: Vec<Entry>,
+    /// Lines and files that could not be read.
+    pub errors: Vec<Error>,
+}
+
+/// Reads all audit files; what can not be read does not hide the rest.
+pub fn read(state_dir: &Path) -> Result<Read> {
+    let mut read = Read::default();
+    let mut files = rotated(state_dir)?;
+    files.sort();
+    let mut paths: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
+    paths.push(state_dir.join(CURRENT));
+    for path in paths {
+        match File::open(&path) {
+            Ok(file) => read_file(file, &path, &mut read),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => read.errors.push(Error::io("open", path, e)),
+        }
+    }
+    Ok(read)
+}
+
+fn read_file(file: File, path: &Path, read: &mut Read) {
+    for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return read.errors.push(Error::io("read", path, error)),
+        };
+        if line.is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(&line) {
+            Ok(entry) => read.entries.push(entry),
+            Err(error) => read.errors.push(Error::Config(format!(
+                "{} line {} can not be read and is left out: {error}",
+                path.display(),
+                number + 1
+            ))),
+        }
+    }
+}
+
+/// Puts a large file away and removes those that ended more than `keep` seconds ago.
+pub fn rotate(state_dir: &Path, now: u64, keep: u64, at: u64) -> Result<()> {
+    let path = state_dir.join(CURRENT);
+    let size = std::fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
+    if size > at {
+        let to = state_dir.join(format!("audit-{now}.jsonl"));
+        // Never over another: somebody may have been first within this second.
+        match renameat2(
+            AT_FDCWD,
+            &path,
+            AT_FDCWD,
+            &to,
+            RenameFlags::RENAME_NOREPLACE,
+        ) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EEXIST) => {}
+            Err(errno) => return Err(Error::io("put away", path, errno).with_remedy(REMEDY)),
+        }
+    }
+    for (ended, path) in rotated(state_dir)? {
+        if ended.saturating_add(keep) < now {
+            unlink(&path).map_err(|e| Error::io("remove", path, e).with_remedy(REMEDY))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that were put away, each with the second in which that was.
+fn rotated(state_dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = match std::fs::read_dir(state_dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("list", state_dir, e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::io("list", state_dir, e))?;
+        let name = entry.file_name();
+        let ended = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("audit-")?.strip_suffix(".jsonl"))
+            .and_then(|seconds| seconds.parse().ok());
+        found.extend(ended.map(|ended| (ended, entry.path())));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::Holder;
+    use crate::log::Kept;
+    use crate::record::tests::{alice, sample};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn record() -> Record {
+        let holder = Holder::current().unwrap();
+        sample(SessionId::random().unwrap(), alice(), holder)
+    }
+
+    fn euid() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
+    #[test]
+    fn what_is_noted_is_read_and_only_root_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Kept::default();
+        let record = record();
+        note(dir.path(), euid(), Event::Opened, &record, 7, &log);
+        note(dir.path(), euid(), Event::Closed, &record, 9, &log);
+        let read = read(dir.path()).unwrap();
+        assert!(read.errors.is_empty() && log.lines().is_empty());
+        let seen: Vec<_> = read.entries.iter().map(|e| (e.time, e.event)).collect();
+        assert_eq!(seen, [(7, Event::Opened), (9, Event::Closed)]);
+        assert_eq!(read.entries[0].tokens, record.tokens);
+        let mode = std::fs::metadata(dir.path().join(CURRENT)).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_torn_line_is_named_and_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Kept::default();
+        std::fs::write(dir.path().join(CURRENT), "{\"time\":1,\n").unwrap();
+        std::fs::set_permissions(
+            dir.path().join(CURRENT),
+            std::fs::Permissions::from_mode(0o600),
+        )
+        .unwrap();
+        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        let read = read(dir.path()).unwrap();
+        assert_eq!((read.entries.len(), read.errors.len()), (1, 1));
+        assert!(read.errors[0].to_string().contains("audit.jsonl line 1"));
+    }
+
+    #[test]
+    fn a_file_that_others_could_write_and_a_link_are_refused_and_stop_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Kept::default();
+        let path = dir.path().join(CURRENT);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        assert!(log.lines()[0].contains("chmod"), "{:?}", log.lines());
+        std::fs::remove_file(&path).unwrap();
+        symlink(dir.path().join("elsewhere"), &path).unwrap();
+        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        assert_eq!(log.lines().len(), 2);
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn a_large_file_is_put_away_and_an_old_one_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Kept::default();
+        for time in [100, 200] {
+            note(dir.path(), euid(), Event::Opened, &record(), time, &log);
+            rotate(dir.path(), time, 1000, 10).unwrap();
+        }
+        note(dir.path(), euid(), Event::Opened, &record(), 300, &log);
+        let times = || -> Vec<u64> {
+            let read = read(dir.path()).unwrap();
+            read.entries.iter().map(|entry| entry.time).collect()
+        };
+        assert_eq!(times(), [100, 200, 300]);
+        // Nobody's file is written over.
+        rotate(dir.path(), 200, 1000, 10).unwrap();
+        assert_eq!(times(), [100, 200, 300]);
+        rotate(dir.path(), 1101, 1000, 1 << 20).unwrap();
+        assert_eq!(times(), [200, 300]);
+    }
+
+    #[test]
+    fn without_a_state_directory_there_is_nothing() {
+        let read = read(Path::new("/no/such/directory")).unwrap();
+        assert!(read.entries.is_empty() && read.errors.is_empty());
+    }
+}

@@ -1,0 +1,51 @@
+//! The end of a session: its token goes, then its record.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::acting::as_user;
+use crate::audit::Event;
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::home;
+use crate::journal::Journal;
+use crate::record::Record;
+use crate::state::{Lock, Locked};
+
+/// Takes the token of a session away, then its record; false if the token was
+/// not there any more.
+///
+/// When the token can not be removed the record stays, so that the session is
+/// found again; the error says what to look at.
+pub(crate) fn end(
+    locked: Locked<'_>,
+    record: &Record,
+    event: Event,
+    deadline: Deadline,
+    journal: &Journal<'_>,
+) -> Result<bool> {
+    let was_there = remove_token(record, Some(locked.share()), deadline, journal)?;
+    journal.say(event, record);
+    locked.remove()?;
+    Ok(was_there)
+}
+
+/// Removes the token file as the user; the share of the lock is held as long
+/// as the thread may still be at it.
+pub(crate) fn remove_token(
+    record: &Record,
+    share: Option<Arc<Lock>>,
+    deadline: Deadline,
+    journal: &Journal<'_>,
+) -> Result<bool> {
+    let (home, name) = (record.user.home.clone(), record.file.clone());
+    let removed = as_user(&record.user, journal.host.euid, deadline, move || {
+        let _share = share;
+        home::remove(Path::new(&home), &name)
+    });
+    match removed {
+        // Whatever is on that home has expired: nobody waits for it any longer.
+        Err(Error::Away { .. }) if record.expires < journal.host.now() => Ok(false),
+        other => other,
+    }
+}

@@ -1,0 +1,81 @@
+//! Says what happened to a session: one line in the log, one in the audit file.
+
+use std::path::Path;
+
+use crate::audit::{self, Event};
+use crate::host::Host;
+use crate::log::{Line, Log};
+use crate::record::Record;
+
+/// Where it is said.
+#[derive(Clone, Copy)]
+pub struct Journal<'a> {
+    /// The state directory, where the audit file is.
+    pub state_dir: &'a Path,
+    /// The moment and the process.
+    pub host: &'a Host,
+    /// The log.
+    pub log: &'a dyn Log,
+}
+
+impl Event {
+    /// The words by which people grep for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Opened => "token opened",
+            Self::Delayed => "token opened late, when the home answered",
+            Self::Renewed => "token renewed",
+            Self::Lingers => "token kept while processes of its session live",
+            Self::Removed => "token was removed by its user and is not renewed",
+            Self::Closed => "token closed",
+            Self::Ended => "token closed after its session ended without a close",
+            Self::Finished => "token closed after the last process of its session",
+            Self::Revoked => "token closed by an administrator",
+        }
+    }
+
+    fn is_new_token(self) -> bool {
+        matches!(self, Self::Opened | Self::Delayed | Self::Renewed)
+    }
+
+    /// Whether it happens in the process that the user's login or logout runs in.
+    fn is_by_the_user(self) -> bool {
+        matches!(self, Self::Opened | Self::Lingers | Self::Closed)
+    }
+}
+
+impl Journal<'_> {
+    /// Writes both lines.
+    pub fn say(&self, event: Event, record: &Record) {
+        self.log_line(event, record, None);
+        self.note(event, record);
+    }
+
+    /// Writes the line of the log, with a reason if there is one.
+    pub fn log_line(&self, event: Event, record: &Record, why: Option<&str>) {
+        let mut line = Line::new(event.words())
+            .field("user", &record.user.name)
+            .field("uid", record.user.uid)
+            .field("session", record.session)
+            .field("jti", record.jtis());
+        if event.is_new_token() {
+            line = line
+                .field("kid", record.kids())
+                .field("exp", record.expires)
+                .field_if("rhost", record.rhost.as_ref())
+                .field("file", record.token_path().display())
+                .field_if("why", why);
+        }
+        if event.is_by_the_user() {
+            self.log.info(&line);
+        } else {
+            self.log.notice(&line);
+        }
+    }
+
+    /// Writes the line of the audit file.
+    pub fn note(&self, event: Event, record: &Record) {
+        let (now, euid) = (self.host.now(), self.host.euid);
+        audit::note(self.state_dir, euid, event, record, now, self.log);
+    }
+}

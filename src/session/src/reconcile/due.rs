@@ -1,0 +1,161 @@
+//! What a session needs, from what is known of it.
+
+use std::fmt;
+
+use idtoken::Lifetime;
+
+use crate::audit::Event;
+use crate::error::Result;
+use crate::issuer::{Change, Signer};
+use crate::record::{Phase, Record};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// Its token and record are to go; the event says why.
+    End(Event),
+    /// Its tokens are to be signed anew.
+    Renew(Why),
+    /// Its token was never written.
+    Write,
+    /// A dead token stands in the way of its own.
+    Clear,
+}
+
+/// Why tokens are signed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Something that went into them is not as it was.
+    Changed(Change),
+    /// Half of their life is over.
+    HalfLife,
+    /// They live longer than tokens that are renewed should.
+    TooLong,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Changed(Change::Key) => "its signing key was replaced",
+            Self::Changed(Change::Kids) => "the list of signing keys changed",
+            Self::Changed(Change::Claims) => "trust domain, user or scope changed",
+            Self::HalfLife => "half of its life is over",
+            Self::TooLong => "it would live longer than it is renewed",
+        })
+    }
+}
+
+/// What is known of a session besides its record.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// Its holder runs.
+    pub(super) is_held: bool,
+    /// Processes of it are left, if it may linger.
+    pub(super) has_processes: bool,
+    /// A sign that lies beside the record.
+    pub(super) sign: Option<Sign>,
+}
+
+/// What was left beside a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// The session was closed and its token could not be removed.
+    Ended,
+    /// Its token was never written.
+    Pending,
+}
+
+/// Whether a session has ended, without a look at its tokens.
+pub(super) fn end(record: &Record, seen: Seen) -> Option<Event> {
+    if seen.sign == Some(Sign::Ended) {
+        return Some(Event::Ended);
+    }
+    match record.phase {
+        Phase::Lingering => (!seen.has_processes).then_some(Event::Finished),
+        Phase::Open | Phase::Removed => {
+            (!seen.is_held && !seen.has_processes).then_some(Event::Ended)
+        }
+    }
+}
+
+/// What a session that lives needs at `now`, in seconds since 1970 UTC.
+pub(super) fn need(
+    record: &Record,
+    seen: Seen,
+    signer: &Signer,
+    lifetime: Lifetime,
+    now: u64,
+) -> Result<Need> {
+    if record.phase == Phase::Removed {
+        return Ok(Need::Nothing);
+    }
+    if seen.sign == Some(Sign::Pending) {
+        return Ok(Need::Write);
+    }
+    if let Some(change) = signer.change(&record.user.name, &record.tokens)? {
+        return Ok(Need::Renew(Why::Changed(change)));
+    }
+    Ok(if now >= record.half_life() {
+        Need::Renew(Why::HalfLife)
+    } else if record.expires > now.saturating_add(lifetime.as_secs()) {
+        Need::Renew(Why::TooLong)
+    } else if record.clear_at.is_some_and(|at| at < now) {
+        Need::Clear
+    } else {
+        Need::Nothing
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::Holder;
+    use crate::name::SessionId;
+    use crate::record::tests::{alice, sample};
+
+    fn record(phase: Phase) -> Record {
+        let mut record = sample(
+            SessionId::random().unwrap(),
+            alice(),
+            Holder::current().unwrap(),
+        );
+        record.phase = phase;
+        record
+    }
+
+    #[test]
+    fn a_session_ends_with_its_holder_or_with_its_last_process() {
+        let seen = |is_held, has_processes| Seen {
+            is_held,
+            has_processes,
+            ..Seen::default()
+        };
+        for (phase, held, processes, ended) in [
+            (Phase::Open, true, false, None),
+            (Phase::Open, false, false, Some(Event::Ended)),
+            // Killed, with processes of a session that may linger.
+            (Phase::Open, false, true, None),
+            (Phase::Removed, false, false, Some(Event::Ended)),
+            (Phase::Removed, true, false, None),
+            (Phase::Lingering, false, true, None),
+            (Phase::Lingering, false, false, Some(Event::Finished)),
+            // A host that holds many sessions lives on.
+            (Phase::Lingering, true, false, Some(Event::Finished)),
+        ] {
+            let got = end(&record(phase), seen(held, processes));
+            assert_eq!(got, ended, "{phase:?} {held} {processes}");
+        }
+    }
+
+    #[test]
+    fn a_session_whose_close_failed_has_ended_whoever_lives() {
+        let seen = Seen {
+            is_held: true,
+            has_processes: true,
+            sign: Some(Sign::Ended),
+        };
+        assert_eq!(end(&record(Phase::Open), seen), Some(Event::Ended));
+    }
+}

@@ -1,0 +1,267 @@
+//! Keeps sessions and tokens in step: ends what has ended, renews what is due.
+//!
+//! A reconcile may run at any moment beside itself, beside logins and beside
+//! logouts. What it does to a session it does under the lock of the session's
+//! record, after looking again; and it never stops at one session for
+//! another's sake: each user's home is worked on by itself.
+
+mod complaints;
+mod due;
+mod session;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use idtoken::Lifetime;
+use serde::Serialize;
+
+use crate::audit;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::holder::boot_id;
+use crate::host::Host;
+use crate::issuer::Signer;
+use crate::log::{Line, Log};
+use crate::name::SessionId;
+use crate::stamp;
+use crate::state::Sessions;
+
+pub use due::{Need, Why};
+
+/// How many homes are worked on at once: one that does not answer holds up no other.
+const SIDE_BY_SIDE: usize = 32;
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Only the sessions of this uid.
+    pub uid: Option<u32>,
+    /// Say what would be done and do nothing.
+    pub dry_run: bool,
+    /// How often a reconcile is scheduled to run; none if this one was typed.
+    pub every: Option<Duration>,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// New tokens are in place of the old ones.
+    Renewed,
+    /// A token that its home had not taken at login is there now.
+    Delayed,
+    /// The session had ended; its token and record are gone.
+    Ended,
+    /// The last process of a lingering session had ended; its token and record are gone.
+    Finished,
+    /// The user had removed the token.
+    Removed,
+    /// A damaged record was set aside.
+    SetAside,
+    /// Something that a crash left was removed.
+    Tidied,
+    /// Its home is not there just now; it is looked for again until the token expired.
+    Waiting,
+    /// It could not be done; the next reconcile tries again.
+    Failed,
+}
+
+/// One thing that was done.
+#[derive(Debug, Clone, Serialize)]
+pub struct Action {
+    /// What.
+    pub what: What,
+    /// Whose.
+    pub uid: u32,
+    /// The user's name, where the record says it.
+    pub user: Option<String>,
+    /// The session, if it was about one.
+    pub session: Option<SessionId>,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What a reconcile did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many sessions it looked at.
+    pub sessions: usize,
+    /// What it did.
+    pub actions: Vec<Action>,
+}
+
+impl Report {
+    /// How often something was done.
+    pub fn count(&self, what: What) -> usize {
+        self.actions.iter().filter(|a| a.what == what).count()
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.sessions += other.sessions;
+        self.actions.extend(other.actions);
+    }
+}
+
+/// What all threads of one reconcile share.
+struct Run<'a> {
+    config: &'a Config,
+    host: &'a Host,
+    options: &'a Options,
+    log: &'a dyn Log,
+    boot: String,
+    lifetime: Lifetime,
+    signer: OnceLock<std::result::Result<Signer, String>>,
+}
+
+/// Looks at every session of this host and does what is due.
+///
+/// Fails only when the state directory can not be listed; what fails for one
+/// session or one home is part of the report and of the log.
+pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log) -> Result<Report> {
+    let renewed = is_renewed(config, host, options, log);
+    let run = Run {
+        config,
+        host,
+        options,
+        log,
+        boot: boot_id()?,
+        lifetime: config.lifetime_of(renewed),
+        signer: OnceLock::new(),
+    };
+    let mut uids = Sessions::uids(&config.state_dir)?;
+    uids.retain(|uid| options.uid.is_none_or(|wanted| wanted == *uid));
+    let mut report = run.all(&uids);
+    report.actions.extend(run.signer_failure());
+    if !options.dry_run {
+        run.finish(renewed, &report)?;
+    }
+    Ok(report)
+}
+
+/// Whether tokens signed now will be renewed in time.
+fn is_renewed(config: &Config, host: &Host, options: &Options, log: &dyn Log) -> bool {
+    let lifetime = config.lifetime_of(true);
+    let Some(every) = options.every else {
+        return stamp::is_fresh(&config.run_dir, lifetime, host.now(), host.euid);
+    };
+    let enough = stamp::is_often_enough(every, lifetime, config.timeout);
+    if !enough && complaints::is_new(&config.run_dir, "lifetime", host.now()) {
+        log.warning(
+            &Line::new("tokens are made to last, since no reconcile would renew them in time")
+                .field("lifetime", lifetime)
+                .field("every", format!("{}s", every.as_secs())),
+        );
+        complaints::remember(&config.run_dir, "lifetime", host.now());
+    }
+    enough
+}
+
+impl Run<'_> {
+    fn all(&self, uids: &[u32]) -> Report {
+        let next = AtomicUsize::new(0);
+        let report = Mutex::new(Report::default());
+        std::thread::scope(|scope| {
+            for _ in 0..uids.len().min(SIDE_BY_SIDE) {
+                scope.spawn(|| {
+                    while let Some(uid) = uids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let part = self.user(*uid);
+                        if let Ok(mut whole) = report.lock() {
+                            whole.absorb(part);
+                        }
+                    }
+                });
+            }
+        });
+        report.into_inner().unwrap_or_default()
+    }
+
+    /// The keys, read when the first session needs them.
+    fn signer(&self) -> std::result::Result<&Signer, &str> {
+        let read = || Signer::new(self.config, self.host.euid).map_err(|error| error.to_string());
+        self.signer
+            .get_or_init(read)
+            .as_ref()
+            .map_err(String::as_str)
+    }
+
+    /// Without keys nothing is renewed: said once, and not for each session.
+    fn signer_failure(&self) -> Option<Action> {
+        let why = self.signer.get()?.as_ref().err()?;
+        let (run_dir, now) = (&self.config.run_dir, self.host.now());
+        if !self.options.dry_run && complaints::is_new(run_dir, "keys", now) {
+            self.log
+                .error(&Line::new("no token can be renewed").because(why));
+            complaints::remember(run_dir, "keys", now);
+        }
+        Some(Action {
+            what: What::Failed,
+            uid: self.host.euid,
+            user: None,
+            session: None,
+            why: format!("no token can be renewed: {why}"),
+        })
+    }
+
+    fn finish(&self, renewed: bool, report: &Report) -> Result<()> {
+        let Config {
+            run_dir, state_dir, ..
+        } = self.config;
+        let now = self.host.now();
+        let has_keys = !matches!(self.signer.get(), Some(Err(_)));
+        if has_keys {
+            complaints::forget(run_dir, "keys");
+        }
+        // A home that does not answer is its own affair; without keys nobody is renewed.
+        if let Some(every) = self.options.every.filter(|_| renewed && has_keys) {
+            stamp::promise(run_dir, now.saturating_add(every.as_secs()))?;
+        }
+        if self.options.every.is_some() || !report.actions.is_empty() {
+            let keep = self.config.audit_keep.max(self.config.lifetime_unrenewed);
+            audit::rotate(state_dir, now, keep.as_secs(), audit::ROTATE_AT)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files whose change calls for another reconcile: a run that was under way
+/// when a key was replaced may have renewed some sessions with the old one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Watch(Vec<Option<[u64; 5]>>);
+
+impl Watch {
+    /// Their state now.
+    pub fn of(config: &Config) -> Self {
+        let keys = config.kids.iter().map(|kid| config.key_file(kid));
+        let files: Vec<PathBuf> = keys.chain([config.file.clone()]).collect();
+        Self(files.iter().map(|file| identity(file)).collect())
+    }
+}
+
+fn identity(file: &std::path::Path) -> Option<[u64; 5]> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(file).ok()?;
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    Some([
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        number(meta.ctime()),
+        number(meta.ctime_nsec()),
+    ])
+}
+
+/// What to say when something failed for a session, or for a whole user.
+fn failure(uid: u32, user: Option<&str>, session: Option<SessionId>, error: &Error) -> Action {
+    Action {
+        what: What::Failed,
+        uid,
+        user: user.map(str::to_owned),
+        session,
+        why: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

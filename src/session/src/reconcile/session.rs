@@ -1,0 +1,427 @@
+//! One user's sessions: what is done to each, under its lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use zeroize::Zeroizing;
+
+use super::due::{self, Need, Seen, Sign};
+use super::{Action, Report, Run, What, complaints, failure};
+use crate::acting::as_user;
+use crate::audit::Event;
+use crate::deadline::Deadline;
+use crate::ending;
+use crate::error::{Error, Result};
+use crate::holder::Holder;
+use crate::home::{self, Judge, Renewal};
+use crate::journal::Journal;
+use crate::log::Line;
+use crate::name::SessionId;
+use crate::open::log_removed;
+use crate::record::{Phase, Record, RecordName};
+use crate::state::{Listing, Locked, Sessions};
+use crate::user::User;
+
+impl Run<'_> {
+    /// Looks at every session of a user, until one finds the home not answering.
+    pub(super) fn user(&self, uid: u32) -> Report {
+        let mut report = Report::default();
+        if let Err(error) = self.sessions_of(uid, &mut report) {
+            report.actions.push(failure(uid, None, None, &error));
+        }
+        self.complain(uid, &report);
+        report
+    }
+
+    fn sessions_of(&self, uid: u32, report: &mut Report) -> Result<()> {
+        let state_dir = &self.config.state_dir;
+        let Some(sessions) = Sessions::existing(state_dir, uid, self.host.euid)? else {
+            return Ok(());
+        };
+        let listing = sessions.list()?;
+        let mut one = One {
+            run: self,
+            uid,
+            sessions: &sessions,
+            listing: &listing,
+            holders: HashMap::new(),
+            actions: &mut report.actions,
+        };
+        report.sessions = listing.records.len();
+        one.tidy()?;
+        for name in &listing.records {
+            if one.attend(name) == Home::Silent {
+                break;
+            }
+        }
+        for name in &listing.damaged {
+            one.damaged(name);
+        }
+        Ok(())
+    }
+
+    /// Says what failed, if nothing was said of this user lately.
+    fn complain(&self, uid: u32, report: &Report) {
+        if self.options.dry_run {
+            return;
+        }
+        let (run_dir, now, subject) = (&self.config.run_dir, self.host.now(), uid.to_string());
+        let failed = |action: &&Action| action.what == What::Failed;
+        if !report.actions.iter().any(|action| failed(&action)) {
+            return complaints::forget(run_dir, &subject);
+        }
+        if !complaints::is_new(run_dir, &subject, now) {
+            return;
+        }
+        for action in report.actions.iter().filter(failed) {
+            let line = Line::new("a session could not be looked after")
+                .field("uid", uid)
+                .field_if("user", action.user.as_ref())
+                .field_if("session", action.session)
+                .because(&action.why);
+            self.log.error(&line);
+        }
+        complaints::remember(run_dir, &subject, now);
+    }
+}
+
+/// Whether it is worth going on with this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Answers,
+    Silent,
+}
+
+struct One<'a> {
+    run: &'a Run<'a>,
+    uid: u32,
+    sessions: &'a Sessions,
+    listing: &'a Listing,
+    holders: HashMap<Holder, bool>,
+    actions: &'a mut Vec<Action>,
+}
+
+impl One<'_> {
+    fn journal(&self) -> Journal<'_> {
+        Journal {
+            state_dir: &self.run.config.state_dir,
+            host: self.run.host,
+            log: self.run.log,
+        }
+    }
+
+    fn done(&mut self, what: What, record: &Record, why: &str) {
+        self.actions.push(Action {
+            what,
+            uid: self.uid,
+            user: Some(record.user.name.clone()),
+            session: Some(record.session),
+            why: why.to_owned(),
+        });
+    }
+
+    /// Removes what a killed login left of a record it had not finished.
+    fn tidy(&mut self) -> Result<()> {
+        for name in &self.listing.unfinished {
+            // Whoever replaces a record that is there removes what it leaves.
+            if self.is_held(&name.holder)? || self.sessions.has(name) {
+                continue;
+            }
+            if !self.run.options.dry_run {
+                self.sessions.remove_unfinished(name)?;
+            }
+            self.actions.push(Action {
+                what: What::Tidied,
+                uid: self.uid,
+                user: None,
+                session: Some(name.session),
+                why: "its login was killed before it had a token".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn is_held(&mut self, holder: &Holder) -> Result<bool> {
+        if let Some(known) = self.holders.get(holder) {
+            return Ok(*known);
+        }
+        let is_held = holder.is_alive_in(&self.run.boot)?;
+        self.holders.insert(holder.clone(), is_held);
+        Ok(is_held)
+    }
+
+    /// Does what one session needs; what fails is reported.
+    fn attend(&mut self, name: &RecordName) -> Home {
+        match self.try_to_attend(name) {
+            Ok(()) => Home::Answers,
+            Err((user, error)) => {
+                let mut action = failure(self.uid, user.as_deref(), Some(name.session), &error);
+                if matches!(error, Error::Away { .. }) {
+                    action.what = What::Waiting;
+                }
+                self.actions.push(action);
+                match error {
+                    Error::HomeTimeout { .. } => Home::Silent,
+                    _ => Home::Answers,
+                }
+            }
+        }
+    }
+
+    fn try_to_attend(
+        &mut self,
+        name: &RecordName,
+    ) -> std::result::Result<(), (Option<String>, Error)> {
+        let unnamed = |error| (None, error);
+        let record = match self.sessions.read(name) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(()),
+            Err(Error::Damaged { why, .. }) => return self.set_aside(name, &why).map_err(unnamed),
+            Err(error) => return Err(unnamed(error)),
+        };
+        let user = record.user.name.clone();
+        let named = |error| (Some(user.clone()), error);
+        match self.need(&record).map_err(named)? {
+            Need::Nothing => Ok(()),
+            need if self.run.options.dry_run => {
+                self.would(need, &record);
+                Ok(())
+            }
+            _ => self.work(name).map_err(named),
+        }
+    }
+
+    fn need(&mut self, record: &Record) -> Result<Need> {
+        let seen = Seen {
+            is_held: self.is_held(&record.holder)?,
+            has_processes: self.has_processes(record)?,
+            sign: self.sign(record.session),
+        };
+        if let Some(event) = due::end(record, seen) {
+            return Ok(Need::End(event));
+        }
+        match self.run.signer() {
+            Ok(signer) => {
+                let (lifetime, now) = (self.run.lifetime, self.run.host.now());
+                due::need(record, seen, signer, lifetime, now)
+            }
+            // Said once for all sessions.
+            Err(_) => Ok(Need::Nothing),
+        }
+    }
+
+    fn sign(&self, session: SessionId) -> Option<Sign> {
+        if self.listing.ended.contains(&session) {
+            Some(Sign::Ended)
+        } else {
+            let is_pending = self.listing.pending.contains(&session);
+            is_pending.then_some(Sign::Pending)
+        }
+    }
+
+    fn has_processes(&mut self, record: &Record) -> Result<bool> {
+        let Some(trace) = &record.linger else {
+            return Ok(false);
+        };
+        let is_held = self.is_held(&record.holder)?;
+        if record.holder.boot != self.run.boot || (record.phase == Phase::Open && is_held) {
+            // Of another boot nothing is left; while it is held nobody needs to know.
+            return Ok(false);
+        }
+        trace
+            .is_left(&record.holder)
+            .map_err(|e| Error::io("list the processes under", "/proc", e))
+    }
+
+    fn would(&mut self, need: Need, record: &Record) {
+        match need {
+            Need::Nothing => {}
+            Need::End(Event::Finished) => {
+                self.done(What::Finished, record, "its last process has ended");
+            }
+            Need::End(_) => self.done(What::Ended, record, "its process has ended"),
+            Need::Renew(why) => self.done(What::Renewed, record, &why.to_string()),
+            Need::Write => self.done(What::Delayed, record, "its home did not answer at login"),
+            Need::Clear => self.done(What::Tidied, record, "a dead token stood in its way"),
+        }
+    }
+
+    /// Takes the lock, looks again and does what is needed now.
+    fn work(&mut self, name: &RecordName) -> Result<()> {
+        let deadline = Deadline::after(self.run.config.timeout);
+        let Some(locked) = self.sessions.lock(name, deadline)? else {
+            return Ok(());
+        };
+        let record = locked.read()?;
+        match self.need(&record)? {
+            Need::Nothing => Ok(()),
+            need @ Need::End(event) => {
+                ending::end(locked, &record, event, deadline, &self.journal())?;
+                self.would(need, &record);
+                Ok(())
+            }
+            need => self.renew(locked, record, need, deadline),
+        }
+    }
+
+    /// Signs new tokens and puts them in place of the old ones, and clears dead
+    /// ones away; or only does the latter.
+    fn renew(
+        &mut self,
+        mut locked: Locked<'_>,
+        record: Record,
+        need: Need,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let mut next = record.clone();
+        let signed = self.mint(&mut next, need)?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let renewal = Renewal {
+            home: record.user.home.clone(),
+            name: record.file.clone(),
+            contents: signed,
+            is_first: need == Need::Write,
+            judge: self.judge(),
+            abandoned: Arc::clone(&abandoned),
+        };
+        let share = locked.share();
+        let written = as_user(&record.user, self.run.host.euid, deadline, move || {
+            let _share = share;
+            home::renew(&renewal)
+        });
+        abandoned.store(true, Ordering::SeqCst);
+        let written = written?;
+        log_removed(self.run.log, &record, &written.removed);
+        if !written.is_there {
+            next = record;
+            next.phase = Phase::Removed;
+            locked.replace(&next)?;
+            self.journal().say(Event::Removed, &next);
+            self.done(What::Removed, &next, "its user took the token away");
+            return Ok(());
+        }
+        next.clear_at = written.in_the_way_at;
+        locked.replace(&next)?;
+        locked.forget_pending();
+        match need {
+            Need::Renew(why) => {
+                let why = why.to_string();
+                self.journal().log_line(Event::Renewed, &next, Some(&why));
+            }
+            Need::Write => self.journal().log_line(Event::Delayed, &next, None),
+            _ => {}
+        }
+        self.would(need, &next);
+        Ok(())
+    }
+
+    /// New tokens for a record, unless only the way is to be cleared.
+    fn mint(&self, next: &mut Record, need: Need) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let event = match need {
+            Need::Renew(_) => Event::Renewed,
+            Need::Write => Event::Delayed,
+            _ => return Ok(None),
+        };
+        let signer = self.run.signer();
+        let signer = signer.map_err(|why| Error::Config(why.to_owned()))?;
+        let batch = signer.sign(&next.user.name, self.run.host.now(), self.run.lifetime)?;
+        next.renew(batch.term);
+        // First: whatever happens from here on, the ids of all tokens that may exist are known.
+        self.journal().note(event, next);
+        Ok(Some(batch.contents))
+    }
+
+    /// Tells dead tokens by their age alone: logins look at signatures.
+    fn judge(&self) -> Judge {
+        let records = self.listing.records.iter();
+        Judge {
+            now: self.run.host.now(),
+            host: self.run.host.name.clone(),
+            alive: records.map(|name| name.session).collect(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// A record that can not be read is kept for an administrator.
+    fn set_aside(&mut self, name: &RecordName, why: &str) -> Result<()> {
+        let mut words = format!("its record is damaged: {why}");
+        if !self.run.options.dry_run {
+            let deadline = Deadline::after(self.run.config.timeout);
+            let Some(locked) = self.sessions.lock(name, deadline)? else {
+                return Ok(());
+            };
+            // Somebody may have replaced it by now.
+            if locked.read().is_ok() {
+                return Ok(());
+            }
+            let path = self.sessions.set_aside(name)?;
+            words = format!("{words}; it is kept as {}", path.display());
+            let line = Line::new("a damaged record was set aside")
+                .field("uid", self.uid)
+                .field("session", name.session)
+                .because(format!(
+                    "{words}; its token is not renewed and is removed when the session ends"
+                ));
+            self.run.log.error(&line);
+        }
+        self.actions.push(Action {
+            what: What::SetAside,
+            uid: self.uid,
+            user: None,
+            session: Some(name.session),
+            why: words,
+        });
+        // Its session may have ended already.
+        self.damaged(name);
+        Ok(())
+    }
+
+    /// Ends a session of which only the id and the holder are known, once its holder has ended.
+    fn damaged(&mut self, name: &RecordName) {
+        let ended = match self.is_held(&name.holder) {
+            Ok(true) => return,
+            Ok(false) if self.run.options.dry_run => return,
+            Ok(false) => self.end_damaged(name),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            let action = failure(self.uid, None, Some(name.session), &error);
+            self.actions.push(action);
+        }
+    }
+
+    fn end_damaged(&mut self, name: &RecordName) -> Result<()> {
+        let Run { config, host, .. } = self.run;
+        let session = name.session;
+        let user = match User::of_uid(self.uid) {
+            Ok(user) => Some(user),
+            // Without the user there is no home.
+            Err(Error::NoUser(_)) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(user) = &user {
+            let deadline = Deadline::after(config.timeout);
+            let home = user.home.clone();
+            as_user(user, host.euid, deadline, move || {
+                home::remove_session(&home, session)
+            })?;
+        }
+        let user = user.map(|user| user.name);
+        let kept = self.sessions.retire(name, &config.state_dir, host.euid)?;
+        let line = Line::new(Event::Ended.words())
+            .field_if("user", user.as_ref())
+            .field("uid", self.uid)
+            .field("session", session)
+            .field("record", kept.display());
+        self.run.log.notice(&line);
+        self.actions.push(Action {
+            what: What::Ended,
+            uid: self.uid,
+            user,
+            session: Some(session),
+            why: format!("its damaged record is kept as {}", kept.display()),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! A scratch host for the tests of this crate.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::close::Session;
+use crate::config::Config;
+use crate::home::TOKENS_D;
+use crate::host::Host;
+use crate::log::Kept;
+use crate::open::{Opened, open};
+use crate::record::Opening;
+use crate::user::User;
+
+/// A host with a key, a state directory and one user, who is whoever runs the tests.
+pub(crate) struct Lab {
+    dir: tempfile::TempDir,
+    pub(crate) config: Config,
+    pub(crate) host: Host,
+    pub(crate) log: Kept,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir(path("home")).unwrap();
+        fs::create_dir(path("keys")).unwrap();
+        fs::write(path("keys/POOL"), "the key").unwrap();
+        fs::set_permissions(path("keys/POOL"), fs::Permissions::from_mode(0o600)).unwrap();
+        let text = format!(
+            "trust_domain = \"lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
+             password_directory = {:?}\ntimeout = \"2s\"\nrun_dir = {:?}\n",
+            path("state"),
+            path("keys"),
+            path("run")
+        );
+        let config = Config::parse(&text, Path::new("/x.toml")).unwrap();
+        Self {
+            dir,
+            config,
+            host: Host::current().unwrap(),
+            log: Kept::default(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn opening(&self) -> Opening {
+        let uid = nix::unistd::geteuid().as_raw();
+        let gid = nix::unistd::getegid().as_raw();
+        let home = self.path("home");
+        let user = User {
+            name: "alice".into(),
+            uid,
+            gid,
+            groups: vec![gid],
+            home,
+        };
+        Opening {
+            user,
+            service: "sshd".into(),
+            rhost: None,
+            linger: None,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Opened {
+        open(&self.config, &self.host, self.opening(), &self.log)
+    }
+
+    pub(crate) fn opened(&self) -> Session {
+        match self.open() {
+            Opened::Yes(session) => *session,
+            Opened::No(error) | Opened::Pending(_, error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) fn refused(&self) -> String {
+        match self.open() {
+            Opened::No(error) => error.to_string(),
+            _ => panic!("it opened"),
+        }
+    }
+
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        names(&self.path("home").join(TOKENS_D))
+    }
+
+    /// What is in the user's directory of records.
+    pub(crate) fn records(&self) -> Vec<String> {
+        let uid = nix::unistd::geteuid().as_raw().to_string();
+        names(&self.path("state/sessions").join(uid))
+    }
+}
+
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<String> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
