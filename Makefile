@@ -7,11 +7,19 @@ PREFIX  ?= /usr
 # Where libpam looks for modules: Debian's multiarch directory, else Red Hat's.
 MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null)
 PAMDIR  ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
+SBINDIR ?= $(PREFIX)/sbin
+DOCDIR  ?= $(PREFIX)/share/doc/pam_idtoken
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+# What the units are allowed to write to; state_dir of the configuration.
+STATEDIR ?= /var/lib/pam_idtoken
 
-BUILT    = target/release
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/release
+UNITS    = service timer path
+# Pools of booted hosts are made by root.
+AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
 FOR_BUILD = gcc libc6-dev libpam0g-dev
 FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
-FOR_TEST  = $(FOR_DEMO) binutils iproute2 mmdebstrap openssh-client systemd-container
+FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install lint setup clean
 
@@ -24,7 +32,7 @@ demo: setup-demo build
 
 demo-pool: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(BUILT)/demo-pool
+	$(AS_ROOT) $(BUILT)/demo-pool
 
 test: ring1 ring2 ring3
 
@@ -32,24 +40,34 @@ ring1: setup-build
 	$(CARGO) test --locked --workspace --exclude pam_idtoken_tests
 
 ring2: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
 	$(CARGO) test --release --locked -p pam_idtoken_tests --lib --test ring2
 
 ring3: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3
+	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3 --no-run
+	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring3
 
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(BUILT)/bench-pool
+	$(AS_ROOT) $(BUILT)/bench-pool
 
-install:
-	@test -f $(BUILT)/libpam_idtoken.so || { echo "run make build first"; exit 1; }
-	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/share/doc/pam_idtoken
+# Builds only what is not there, so that `make build` and `sudo make install` do.
+install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
+	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR)
 	install -m 644 $(BUILT)/libpam_idtoken.so $(DESTDIR)$(PAMDIR)/pam_idtoken.so
-	install -m 755 $(BUILT)/idtokenctl $(DESTDIR)$(PREFIX)/sbin/idtokenctl
+	install -m 755 $(BUILT)/idtokenctl $(DESTDIR)$(SBINDIR)/idtokenctl
 	install -m 644 README.md docs/pam_idtoken.toml pam.d/debian-sshd pam.d/redhat-sshd \
-		$(DESTDIR)$(PREFIX)/share/doc/pam_idtoken/
+		$(DESTDIR)$(DOCDIR)/
+	for unit in $(UNITS); do \
+		sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@DOCDIR@|$(DOCDIR)|; s|@STATEDIR@|$(STATEDIR)|' \
+			packaging/systemd/pam_idtoken-reconcile.$$unit \
+			> $(DESTDIR)$(UNITDIR)/pam_idtoken-reconcile.$$unit && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/pam_idtoken-reconcile.$$unit || exit 1; \
+	done
+
+$(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl:
+	$(MAKE) --no-print-directory build
 
 lint: setup-build
 	$(CARGO) fmt --all -- --check
