@@ -1,7 +1,7 @@
 //! What the module answers, and what it does when calls come in any order.
 
 use pam_idtoken_tests::host::Step::{
-    Account, Authenticate, Close, End, Fork, Open, Password, SetCred, Sh,
+    Account, Authenticate, Close, End, Fork, Open, Other, Password, SetCred, Sh,
 };
 use pam_idtoken_tests::host::{Lab, Step, Who};
 
@@ -9,6 +9,14 @@ use crate::Test::{self, Both, Root};
 use crate::{PAM_SUCCESS, line, nothing_is_left};
 
 pub(crate) const TESTS: &[Test] = &[
+    Both(
+        "closing twice takes no other session's token away",
+        close_twice_beside_another,
+    ),
+    Both(
+        "a session that got no token takes no other's away",
+        failed_beside_another,
+    ),
     Both(
         "open and close succeed, with a token in between",
         open_and_close,
@@ -92,6 +100,38 @@ fn close_twice(who: Who) {
     if who == Who::Root {
         line(&seen.log, "token closed");
     }
+}
+
+fn close_twice_beside_another(who: Who) {
+    let lab = Lab::new(who);
+    let other = vec![Open(0)];
+    let seen = lab.run(&[Open(0), Other(other), Close, Close, look(&lab), END]);
+    assert_eq!(seen.codes("close"), [PAM_SUCCESS, PAM_SUCCESS]);
+    assert_eq!(seen.answers.shell[0].lines().count(), 1, "{seen:?}");
+    assert_eq!(lab.records().len(), 1);
+}
+
+fn failed_beside_another(who: Who) {
+    let lab = Lab::new(who);
+    let move_key = |from: &str, to: &str| {
+        Sh(format!(
+            "mv {} {}",
+            lab.path(from).display(),
+            lab.path(to).display()
+        ))
+    };
+    let seen = lab.run(&[
+        Open(0),
+        move_key("keys/POOL", "keys/away"),
+        Other(vec![Open(0), Close, END]),
+        move_key("keys/away", "keys/POOL"),
+        look(&lab),
+        Close,
+        END,
+    ]);
+    assert_eq!(seen.answers.messages.len(), 1, "of the other handle");
+    assert_eq!(seen.answers.shell[2].lines().count(), 1, "{seen:?}");
+    nothing_is_left(&lab);
 }
 
 fn close_without_open(who: Who) {

@@ -211,11 +211,9 @@ fn swapped() {
     assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
     assert_eq!(names(&roots).len(), 1, "root's file was taken");
     assert!(line(&seen.log, "was not taken away from user=alice").contains("Permission denied"));
-    assert_eq!(
-        lab.records().len(),
-        1,
-        "the record stays until the token is gone"
-    );
+    let left = lab.records();
+    // The record stays until the token is gone, with a sign that nobody waits for its process.
+    assert!(left.len() == 2 && left[0].contains(".ended"), "{left:?}");
 }
 
 fn state_modes() {

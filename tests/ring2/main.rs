@@ -7,6 +7,7 @@ mod codes;
 mod failures;
 mod homes;
 mod hosts;
+mod reconcile;
 
 use std::process::ExitCode;
 
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         .chain(binary::TESTS)
         .chain(failures::TESTS)
         .chain(homes::TESTS)
-        .chain(hosts::TESTS);
+        .chain(hosts::TESTS)
+        .chain(reconcile::TESTS);
     let mut trials = Vec::new();
     for test in tests {
         match *test {

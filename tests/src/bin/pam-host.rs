@@ -4,8 +4,11 @@
 //!
 //! Its standard output and error stay empty, unless a module writes on them.
 
+use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 
+use pam_idtoken_tests::host::lab::names;
 use pam_idtoken_tests::host::pam::{PAM_DATA_SILENT, Transaction};
 use pam_idtoken_tests::host::snapshot::Snapshot;
 use pam_idtoken_tests::host::{Answers, Scenario, Step};
@@ -21,6 +24,7 @@ fn main() {
     let mut host = Host {
         scenario,
         transaction: None,
+        other: None,
         answers: Answers::default(),
     };
     let steps = host.scenario.steps.clone();
@@ -32,6 +36,7 @@ fn main() {
 struct Host {
     scenario: Scenario,
     transaction: Option<Transaction>,
+    other: Option<Transaction>,
     answers: Answers,
 }
 
@@ -66,6 +71,26 @@ impl Host {
             }
             Step::Fork(steps) => self.fork(steps),
             Step::Threads(count) => self.threads(*count),
+            Step::DefaultSigpipe => {
+                // SAFETY: the default action runs no code of ours.
+                unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+            }
+            Step::Other(steps) => {
+                std::mem::swap(&mut self.transaction, &mut self.other);
+                self.run(steps);
+                std::mem::swap(&mut self.transaction, &mut self.other);
+            }
+            Step::Rounds(count, tokens_d) => {
+                for _ in 0..*count {
+                    self.round(tokens_d);
+                }
+            }
+            Step::Wait(file) => {
+                std::fs::write(file, "").unwrap();
+                while file.exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
             Step::Sh(script) => {
                 let output = std::process::Command::new("/bin/sh")
                     .args(["-c", script])
@@ -75,6 +100,38 @@ impl Host {
                     .shell
                     .push(String::from_utf8_lossy(&output.stdout).into_owned());
             }
+        }
+    }
+
+    /// One session; what is wrong with it goes where the output of shells goes.
+    fn round(&mut self, tokens_d: &Path) {
+        let Scenario {
+            confdir,
+            service,
+            user,
+            ..
+        } = &self.scenario;
+        let mut pam = Transaction::start(confdir, service, user, None).unwrap();
+        let opened = pam.open(0);
+        let shown: Vec<Vec<String>> = (0..8)
+            .map(|_| {
+                std::thread::sleep(Duration::from_micros(500));
+                names(tokens_d)
+            })
+            .collect();
+        let closed = pam.close(0);
+        let left = names(tokens_d);
+        pam.end(0);
+        let tokens =
+            |names: &Vec<String>| names.iter().filter(|name| !name.starts_with('.')).count();
+        if opened != 0 || closed != 0 || shown.iter().any(|names| tokens(names) != 1) {
+            let text = format!("{opened} {closed}, while it was open: {shown:?}");
+            self.answers.shell.push(text);
+        }
+        if !left.is_empty() {
+            self.answers
+                .shell
+                .push(format!("after its close: {left:?}"));
         }
     }
 

@@ -1,14 +1,16 @@
 //! A scratch host for ring 2: keys, configuration, users and homes in a
 //! directory of its own, and the child that plays the host.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -35,12 +37,45 @@ pub struct Lab {
     dir: tempfile::TempDir,
     who: Who,
     log: Option<Daemon>,
+    /// In microseconds.
+    delay: AtomicU64,
+}
+
+/// A host whose session is open.
+pub struct Running<'a> {
+    lab: &'a Lab,
+    child: Option<Child>,
+    output: PathBuf,
+    door: PathBuf,
+}
+
+impl Running<'_> {
+    /// Closes the session and ends the host.
+    pub fn end(mut self) -> Outcome {
+        fs::remove_file(&self.door).unwrap();
+        self.lab.finish(self.child.take().unwrap(), &self.output)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Tells what several hosts of one lab write apart.
+fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A log daemon: it reads all the time, since the queue of a socket is short.
 struct Daemon {
     path: PathBuf,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
 }
 
 /// What the tests send themselves to know that everything before it was read.
@@ -61,15 +96,20 @@ impl Daemon {
                 }
             }
         });
-        Self { path, lines }
+        Self {
+            path,
+            lines: Mutex::new(lines),
+        }
     }
 
     fn read(&self) -> Vec<String> {
+        // One reader at a time: the mark is for whoever sent it.
+        let lines = self.lines.lock().unwrap();
         UnixDatagram::unbound()
             .unwrap()
             .send_to(MARK.as_bytes(), &self.path)
             .unwrap();
-        std::iter::from_fn(|| self.lines.recv().ok())
+        std::iter::from_fn(|| lines.recv().ok())
             .take_while(|line| line != MARK)
             .collect()
     }
@@ -102,8 +142,14 @@ fn artefacts() -> &'static Path {
     DIR.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         allow(dir.path(), 0o755);
-        for name in ["libpam_idtoken.so", "idtokenctl", "pam-host"] {
+        for name in [
+            "libpam_idtoken.so",
+            "idtokenctl",
+            "pam-host",
+            "examples/libdelays.so",
+        ] {
             let from = crate::build_dir().join(name);
+            let name = name.rsplit('/').next().unwrap();
             fs::copy(&from, dir.path().join(name))
                 .unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
             allow(&dir.path().join(name), 0o755);
@@ -140,6 +186,7 @@ impl Lab {
             dir,
             who,
             log: None,
+            delay: AtomicU64::new(0),
         };
         for name in [
             "home",
@@ -174,7 +221,22 @@ impl Lab {
         }
         lab.configure("");
         lab.line("");
+        lab.promise();
         lab
+    }
+
+    /// A reconciler that will be back in an hour, as far as logins can tell.
+    pub fn promise(&self) {
+        let run = self.path("run");
+        fs::create_dir_all(&run).unwrap();
+        let stamp = File::create(run.join("reconciled")).unwrap();
+        stamp
+            .set_modified(SystemTime::now() + Duration::from_secs(3600))
+            .unwrap();
+        if self.who == Who::Alice {
+            self.give("run", ALICE);
+            self.give("run/reconciled", ALICE);
+        }
     }
 
     /// A path on the scratch host.
@@ -207,9 +269,10 @@ impl Lab {
     /// Writes the configuration: what every test needs, and what is given.
     pub fn configure(&self, more: &str) {
         let text = format!(
-            "trust_domain = \"lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
-             password_directory = {:?}\nmin_uid = 1\nservices = [\"test\"]\n{more}",
+            "trust_domain = \"pool.lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
+             run_dir = {:?}\npassword_directory = {:?}\nmin_uid = 1\nservices = [\"test\"]\n{more}",
             self.path("state"),
+            self.path("run"),
             self.path("keys"),
         );
         fs::write(self.path("etc/config.toml"), text).unwrap();
@@ -253,6 +316,40 @@ impl Lab {
 
     /// Runs the host for a user of a service.
     pub fn run_as(&self, user: &str, service: &str, steps: &[Step]) -> Outcome {
+        let (child, output) = self.start(user, service, steps);
+        self.finish(child, &output)
+    }
+
+    /// Starts the host with these steps and comes back when they are done; the
+    /// session is closed when the value is asked to end.
+    pub fn stay(&self, user: &str, steps: &[Step]) -> Running<'_> {
+        let door = self.path("tmp").join(format!("door-{}", number()));
+        let rest = [
+            Step::Wait(door.clone()),
+            Step::Close,
+            Step::End { silent: false },
+        ];
+        let (child, output) = self.start(user, "test", &[steps, &rest[..]].concat());
+        let mut running = Running {
+            lab: self,
+            child: Some(child),
+            output,
+            door,
+        };
+        while !running.door.exists() {
+            let ended = running.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the host ended: {ended:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        running
+    }
+
+    /// Starts the host, which whoever calls kills.
+    pub fn spawn(&self, user: &str, steps: &[Step]) -> Child {
+        self.start(user, "test", steps).0
+    }
+
+    fn start(&self, user: &str, service: &str, steps: &[Step]) -> (Child, PathBuf) {
         let scenario = Scenario {
             confdir: self.path("pam.d").display().to_string(),
             service: service.into(),
@@ -260,16 +357,23 @@ impl Lab {
             rhost: Some("192.0.2.7".into()),
             steps: steps.to_vec(),
         };
-        let (input, output) = (self.path("tmp/scenario"), self.path("tmp/answers"));
+        let number = number();
+        let file = |name: &str| self.path("tmp").join(format!("{name}-{number}"));
+        let (input, output) = (file("scenario"), file("answers"));
         fs::write(&input, serde_json::to_vec(&scenario).unwrap()).unwrap();
         allow(&input, 0o644);
-        let _ = fs::remove_file(&output);
-        let said = self
-            .command("pam-host")
-            .arg(&input)
-            .arg(&output)
-            .output()
+        let mut command = self.command("pam-host");
+        command.arg(&input).arg(&output);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        (child, output)
+    }
+
+    fn finish(&self, child: Child, output: &Path) -> Outcome {
+        let said = child.wait_with_output().unwrap();
         assert!(
             said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
             "the host ended with {}: {}{}",
@@ -277,11 +381,32 @@ impl Lab {
             String::from_utf8_lossy(&said.stdout),
             String::from_utf8_lossy(&said.stderr)
         );
-        let answers = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
+        let answers = serde_json::from_slice(&fs::read(output).unwrap()).unwrap();
         Outcome {
             answers,
             log: self.read_log(),
         }
+    }
+
+    /// From now on system calls of the host and of idtokenctl on files take up to so long.
+    pub fn delay(&self, longest: Duration) {
+        let micros = u64::try_from(longest.as_micros()).unwrap();
+        self.delay.store(micros, Ordering::SeqCst);
+    }
+
+    /// Starts idtokenctl, which whoever calls kills.
+    pub fn spawn_tool(&self, args: &[&str]) -> Child {
+        let config = self.path("etc/config.toml");
+        let mut command = self.command("idtokenctl");
+        command.arg("--config").arg(config).args(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    /// The uid that alice has here.
+    #[allow(clippy::unused_self)]
+    pub fn alice_uid(&self) -> u32 {
+        alice_uid()
     }
 
     /// Runs idtokenctl with the lab's configuration.
@@ -305,18 +430,31 @@ impl Lab {
              carol@ad.test:x:54324:54324::{0}/carol:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n",
             self.path("home").display()
         );
-        fs::write(self.path("etc/passwd"), passwd).unwrap();
         let group = format!("root:x:0:\nalice:x:{uid}:\nbob:x:{BOB}:\npool:x:54400:alice,bob\n");
-        fs::write(self.path("etc/group"), group).unwrap();
+        for (name, text) in [("passwd", passwd), ("group", group)] {
+            // In one step: another program may be reading it.
+            let new = self.path("etc").join(format!("{name}-{}", number()));
+            fs::write(&new, text).unwrap();
+            fs::rename(new, self.path("etc").join(name)).unwrap();
+        }
         let mut command = Command::new(artefacts().join(program));
+        let mut preload = "libnss_wrapper.so".to_owned();
+        let delay = self.delay.load(Ordering::SeqCst);
+        if delay > 0 {
+            preload = format!("{preload}:{}", artefacts().join("libdelays.so").display());
+        }
         command
             .env_clear()
-            .env("LD_PRELOAD", "libnss_wrapper.so")
+            .env("LD_PRELOAD", preload)
+            .env("IDTOKEN_DELAY", delay.to_string())
             .env("NSS_WRAPPER_PASSWD", self.path("etc/passwd"))
             .env("NSS_WRAPPER_GROUP", self.path("etc/group"))
             .env("TMPDIR", self.path("tmp"))
             .current_dir("/")
             .stdin(Stdio::null());
+        // SAFETY: between fork and exec only a system call is made. A host has a session of its
+        // own, as sshd does.
+        unsafe { command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
         let who = self.who;
         if is_root() {
             // SAFETY: between fork and exec only system calls are made, on data made before.
@@ -352,6 +490,14 @@ impl Lab {
             Some(format!("{level} {}", rest[start..].trim_end()))
         };
         lines.iter().filter_map(module).collect()
+    }
+
+    /// A log daemon that listens on a stream and hangs up at once, until the lab goes.
+    pub fn with_log_that_hangs_up(&mut self) {
+        self.without_log();
+        let socket = UnixListener::bind(self.path("dev/log")).unwrap();
+        allow(&self.path("dev/log"), 0o666);
+        std::thread::spawn(move || socket.incoming().for_each(drop));
     }
 
     /// Takes /dev/log away.

@@ -4,16 +4,18 @@
 //! [`Answers`]. It runs as root or as an ordinary user, sees users of its own
 //! through nss_wrapper, and has a /dev/log of its own.
 
+pub mod hung;
 pub mod lab;
 pub mod pam;
 pub mod snapshot;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
-pub use lab::{Lab, Outcome, Who};
+pub use lab::{Lab, Outcome, Running, Who};
 
 /// What the host does, in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,12 +47,21 @@ pub enum Step {
     Env(String, String),
     /// Ignores SIGCHLD.
     IgnoreSigchld,
+    /// SIGPIPE ends the process, as in a program that is not Rust.
+    DefaultSigpipe,
+    /// Does the steps with a second handle, which stays.
+    Other(Vec<Step>),
+    /// Opens and closes this many sessions, one after the other; each has its token all the
+    /// while and leaves nothing in this tokens.d.
+    Rounds(usize, PathBuf),
     /// Does the steps in a forked child, which inherits the handle, and waits for it.
     Fork(Vec<Step>),
     /// Opens and closes a session in this many threads at once, each with a handle of its own.
     Threads(usize),
     /// Runs a shell command.
     Sh(String),
+    /// Makes this file and waits until it is gone.
+    Wait(PathBuf),
 }
 
 /// One host process.
