@@ -51,6 +51,7 @@ ring3: setup build
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool
+	$(AS_ROOT) $(BUILT)/bench-reconcile
 
 # Builds only what is not there, so that `make build` and `sudo make install` do.
 install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl

@@ -7,6 +7,7 @@ mod condor;
 mod failures;
 mod planted;
 mod policy;
+mod reconcile;
 mod sessions;
 mod tool;
 
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         policy::TESTS,
         failures::TESTS,
         tool::TESTS,
+        // Last: from here on hosts have reconcilers.
+        reconcile::TESTS,
     ]
     .concat();
     let pool: Option<&'static Pool> =
@@ -39,7 +42,8 @@ fn main() -> ExitCode {
             Trial::test(name, move || {
                 let pool = pool.ok_or("only listed")?;
                 // Installing again is harmless; any test can run alone.
-                if !name.starts_with("without the module") {
+                let prepares_itself = |tests: &[Test]| tests.iter().any(|(own, _)| *own == name);
+                if !prepares_itself(condor::BEFORE) && !prepares_itself(reconcile::TESTS) {
                     pool.install(&Build::find());
                 }
                 test(pool);

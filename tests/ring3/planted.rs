@@ -104,13 +104,10 @@ fn dead_ones_go(pool: &Pool) {
     let ap1 = pool.host("ap1");
     let cursor = ap1.log_cursor();
     pool.ssh("alice", "ap1").run("true").must();
-    pool.wait_for_tokens("alice", 2);
-    assert_eq!(pool.tokens("alice"), [alive, "mine"]);
-    for name in [here, there] {
-        ap1.wait_for_log(
-            &cursor,
-            &format!("dead token removed user=alice file=/home/alice/.condor/tokens.d/{name}"),
-        );
-    }
+    pool.wait_for_tokens("alice", 3);
+    // The other host's is expired by less than its clock may be behind.
+    assert_eq!(pool.tokens("alice"), [there, alive, "mine"]);
+    let line = format!("dead token removed user=alice file=/home/alice/.condor/tokens.d/{here}");
+    ap1.wait_for_log(&cursor, &line);
     unplant(pool);
 }

@@ -246,7 +246,10 @@ fn logged(pool: &Pool) {
     pool.ssh("alice", "ap1").run("true").must();
     ap1.wait_for_log(&cursor, "token closed");
     let lines = ap1.log_since(&cursor);
-    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    // No reconciler is installed here.
+    assert!(lines[0].contains("no reconciler was seen") && lines[0].contains("lifetime=1d"));
+    let lines = &lines[1..];
     let field = |line: usize, key: &str| -> String {
         let key = format!("{key}=");
         let word = lines[line].split(' ').find(|word| word.starts_with(&key));

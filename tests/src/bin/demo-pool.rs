@@ -27,10 +27,13 @@ impl Story<'_> {
         println!("\n1. Without the module, alice can not ask the other access point:");
         let before = self.types("condor_q -global");
         self.pool.install(&Build::find());
+        self.pool.install_units("ap1");
         println!(
-            "\n2. The administrator installs the module and adds one line to /etc/pam.d/sshd:"
+            "\n2. The administrator installs the module, adds one line to /etc/pam.d/sshd and \
+             enables the units:"
         );
         let line = self.root("grep pam_idtoken /etc/pam.d/sshd | tail -1");
+        let timer = self.root("systemctl is-active pam_idtoken-reconcile.timer");
         let check = self.root("idtokenctl check --user alice");
         println!("\n3. alice logs in again:");
         let listed = self.types("ls -l ~/.condor/tokens.d");
@@ -42,6 +45,7 @@ impl Story<'_> {
         let log = self.root("journalctl -q --no-pager -o cat SYSLOG_FACILITY=10 | grep token");
         !before.ok
             && line.ok
+            && timer.ok
             && check.ok
             && listed.stdout.contains("0-session-")
             && after.ok

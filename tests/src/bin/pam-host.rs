@@ -4,6 +4,7 @@
 //!
 //! Its standard output and error stay empty, unless a module writes on them.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
@@ -12,6 +13,9 @@ use pam_idtoken_tests::host::lab::names;
 use pam_idtoken_tests::host::pam::{PAM_DATA_SILENT, Transaction};
 use pam_idtoken_tests::host::snapshot::Snapshot;
 use pam_idtoken_tests::host::{Answers, Scenario, Step};
+
+/// How many sessions are opened at once.
+const AT_ONCE: usize = 8;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -85,6 +89,7 @@ impl Host {
                     self.round(tokens_d);
                 }
             }
+            Step::Hold { sessions, users } => self.hold(*sessions, *users),
             Step::Wait(file) => {
                 std::fs::write(file, "").unwrap();
                 while file.exists() {
@@ -187,6 +192,34 @@ impl Host {
                 std::fs::remove_file(file).unwrap();
                 self.answers.children.push(answers);
             }
+        }
+    }
+
+    /// Some at once, so that all cores have something to do.
+    fn hold(&self, sessions: usize, users: usize) {
+        let (ready, told) = std::io::pipe().unwrap();
+        let mut ready = std::io::BufReader::new(ready);
+        for number in 0..sessions {
+            if number >= AT_ONCE {
+                ready.read_exact(&mut [0]).unwrap();
+            }
+            // SAFETY: this program has one thread at this point.
+            if let nix::unistd::ForkResult::Child = unsafe { nix::unistd::fork() }.unwrap() {
+                nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).unwrap();
+                let user = format!("user{}", number % users);
+                let Scenario {
+                    confdir, service, ..
+                } = &self.scenario;
+                let mut pam = Transaction::start(confdir, service, &user, None).unwrap();
+                assert_eq!(pam.open(0), 0);
+                (&told).write_all(b".").unwrap();
+                loop {
+                    nix::unistd::pause();
+                }
+            }
+        }
+        for _ in 0..sessions.min(AT_ONCE) {
+            ready.read_exact(&mut [0]).unwrap();
         }
     }
 

@@ -3,25 +3,28 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, mknod};
 
+use super::log::Daemon;
+use super::running::Running;
 use super::{Answers, Scenario, Step};
 
 /// uid and gid of alice, who has a home here.
 pub const ALICE: u32 = 54_321;
 /// Another user.
 pub const BOB: u32 = 54_322;
+/// The first of many.
+const FIRST_USER: u32 = 60_000;
 
 /// As whom the host runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,80 +42,14 @@ pub struct Lab {
     log: Option<Daemon>,
     /// In microseconds.
     delay: AtomicU64,
-}
-
-/// A host whose session is open.
-pub struct Running<'a> {
-    lab: &'a Lab,
-    child: Option<Child>,
-    output: PathBuf,
-    door: PathBuf,
-}
-
-impl Running<'_> {
-    /// Closes the session and ends the host.
-    pub fn end(mut self) -> Outcome {
-        fs::remove_file(&self.door).unwrap();
-        self.lab.finish(self.child.take().unwrap(), &self.output)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    /// How many users there are beside those of every lab.
+    users: AtomicU64,
 }
 
 /// Tells what several hosts of one lab write apart.
 fn number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// A log daemon: it reads all the time, since the queue of a socket is short.
-struct Daemon {
-    path: PathBuf,
-    lines: Mutex<Receiver<String>>,
-}
-
-/// What the tests send themselves to know that everything before it was read.
-const MARK: &str = "the tests have seen all";
-
-impl Daemon {
-    fn start(path: PathBuf) -> Self {
-        let socket = UnixDatagram::bind(&path).unwrap();
-        allow(&path, 0o666);
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
-            // Ends when the lab does, with its next line or with the tests.
-            while let Ok(size) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
-                if sender.send(text).is_err() {
-                    break;
-                }
-            }
-        });
-        Self {
-            path,
-            lines: Mutex::new(lines),
-        }
-    }
-
-    fn read(&self) -> Vec<String> {
-        // One reader at a time: the mark is for whoever sent it.
-        let lines = self.lines.lock().unwrap();
-        UnixDatagram::unbound()
-            .unwrap()
-            .send_to(MARK.as_bytes(), &self.path)
-            .unwrap();
-        std::iter::from_fn(|| lines.recv().ok())
-            .take_while(|line| line != MARK)
-            .collect()
-    }
 }
 
 /// What one run of the host left.
@@ -187,6 +124,7 @@ impl Lab {
             who,
             log: None,
             delay: AtomicU64::new(0),
+            users: AtomicU64::new(0),
         };
         for name in [
             "home",
@@ -372,7 +310,7 @@ impl Lab {
         (child, output)
     }
 
-    fn finish(&self, child: Child, output: &Path) -> Outcome {
+    pub(super) fn finish(&self, child: Child, output: &Path) -> Outcome {
         let said = child.wait_with_output().unwrap();
         assert!(
             said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
@@ -403,6 +341,16 @@ impl Lab {
         command.spawn().unwrap()
     }
 
+    /// Makes the users `user0`, `user1` and so on, with a home each.
+    pub fn add_users(&self, count: u32) {
+        for number in 0..count {
+            let home = format!("home/user{number}");
+            fs::create_dir(self.path(&home)).unwrap();
+            self.give(&home, FIRST_USER + number);
+        }
+        self.users.store(u64::from(count), Ordering::SeqCst);
+    }
+
     /// The uid that alice has here.
     #[allow(clippy::unused_self)]
     pub fn alice_uid(&self) -> u32 {
@@ -430,6 +378,15 @@ impl Lab {
              carol@ad.test:x:54324:54324::{0}/carol:/bin/sh\ntoor:x:0:0::/root:/bin/sh\n",
             self.path("home").display()
         );
+        let more = 0..u32::try_from(self.users.load(Ordering::SeqCst)).unwrap();
+        let more = more.map(|number| {
+            let (id, home) = (FIRST_USER + number, self.path("home"));
+            format!(
+                "user{number}:x:{id}:{id}::{}/user{number}:/bin/sh\n",
+                home.display()
+            )
+        });
+        let passwd = passwd + &more.collect::<String>();
         let group = format!("root:x:0:\nalice:x:{uid}:\nbob:x:{BOB}:\npool:x:54400:alice,bob\n");
         for (name, text) in [("passwd", passwd), ("group", group)] {
             // In one step: another program may be reading it.

@@ -6,7 +6,9 @@
 
 pub mod hung;
 pub mod lab;
+mod log;
 pub mod pam;
+mod running;
 pub mod snapshot;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
-pub use lab::{Lab, Outcome, Running, Who};
+pub use lab::{Lab, Outcome, Who};
+pub use running::Running;
 
 /// What the host does, in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +57,14 @@ pub enum Step {
     /// Opens and closes this many sessions, one after the other; each has its token all the
     /// while and leaves nothing in this tokens.d.
     Rounds(usize, PathBuf),
+    /// Opens this many sessions, each in a process of its own that lives until this one ends, of
+    /// as many users in turn.
+    Hold {
+        /// How many sessions.
+        sessions: usize,
+        /// How many users there are, see [`Lab::add_users`].
+        users: usize,
+    },
     /// Does the steps in a forked child, which inherits the handle, and waits for it.
     Fork(Vec<Step>),
     /// Opens and closes a session in this many threads at once, each with a handle of its own.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::{Build, bridge, path};
@@ -23,7 +24,13 @@ pub struct Host {
     name: &'static str,
     address: String,
     netns: String,
-    mount: PathBuf,
+    layer: PathBuf,
+    home: PathBuf,
+    running: Mutex<Running>,
+}
+
+/// A host that is on.
+struct Running {
     nspawn: Child,
     leader: i32,
 }
@@ -56,31 +63,27 @@ impl Host {
             "mount",
             &["-t", "overlay", "overlay", "-o", &options, path(&mount)],
         );
-        let log = fs::File::create(layer.join("console")).unwrap();
-        let nspawn = Command::new("systemd-nspawn")
-            .args(["-q", "-b", "--register=no", "--keep-unit", "--console=pipe"])
-            .args(["--resolv-conf=off", "--timezone=off", "--capability=all"])
-            .arg(format!("--directory={}", path(&mount)))
-            .arg(format!("--machine={netns}"))
-            .arg(format!("--hostname={name}.{DOMAIN}"))
-            .arg(format!("--network-namespace-path=/run/netns/{netns}"))
-            .arg(format!("--bind={}:/home", path(&dir.join("home"))))
-            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let leader = leader_of(nspawn.id(), &layer.join("console"));
+        let home = dir.join("home");
+        let running = Mutex::new(power_on(name, &netns, &layer, &home));
         Self {
             name,
             address,
             netns,
-            mount,
-            nspawn,
-            leader,
+            layer,
+            home,
+            running,
         }
+    }
+
+    /// Takes the power away: nothing is shut down, nothing is written any more.
+    pub fn power_off(&self) {
+        self.running.lock().unwrap().kill();
+    }
+
+    /// Boots it again, with what was on its disk.
+    pub fn power_on(&self) {
+        let running = power_on(self.name, &self.netns, &self.layer, &self.home);
+        *self.running.lock().unwrap() = running;
     }
 
     /// Its short name.
@@ -89,7 +92,7 @@ impl Host {
     }
 
     pub(super) fn leader(&self) -> i32 {
-        self.leader
+        self.running.lock().unwrap().leader
     }
 
     /// Its address in the pool's network.
@@ -97,9 +100,23 @@ impl Host {
         &self.address
     }
 
+    /// The processes of the host whose title starts so, by their ids outside of it.
+    pub fn processes(&self, title: &str) -> Vec<i32> {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own = namespace(&self.leader().to_string());
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        pids.filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(title.as_bytes()) && namespace(pid) == own
+        })
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+    }
+
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        inside(self.leader, args)
+        inside(self.leader(), args)
     }
 
     /// Runs a script as root on the host; it has to succeed.
@@ -112,10 +129,16 @@ impl Host {
 
     /// Writes a file of root's on the host.
     pub fn write(&self, file: &str, contents: impl AsRef<[u8]>, mode: u32) {
-        // Through the host's own root, so that its mounts are seen.
-        let path = PathBuf::from(format!("/proc/{}/root{file}", self.leader));
-        fs::write(&path, contents).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        // Through the host's own root, so that its mounts are seen; in one step, since what is
+        // there may be in use.
+        let path = PathBuf::from(format!("/proc/{}/root{file}", self.leader()));
+        let new = path.with_file_name(format!(
+            ".{}.new",
+            path.file_name().unwrap().to_str().unwrap()
+        ));
+        fs::write(&new, contents).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
+        fs::rename(new, path).unwrap();
     }
 
     /// Installs module, tool, configuration and the line in pam.d.
@@ -129,6 +152,16 @@ impl Host {
         ));
     }
 
+    /// Installs the units and enables them, as the README says.
+    pub fn install_units(&self, units: &[(String, Vec<u8>)]) {
+        for (name, bytes) in units {
+            self.write(&format!("/usr/lib/systemd/system/{name}"), bytes, 0o644);
+        }
+        self.sh("systemctl daemon-reload
+             systemctl enable -q --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path
+             systemctl enable -q pam_idtoken-reconcile.service");
+    }
+
     /// Writes the configuration: the domains and what is given.
     pub fn configure(&self, more: &str) {
         let text = format!("trust_domain = \"{DOMAIN}\"\nuid_domain = \"{DOMAIN}\"\n{more}");
@@ -136,7 +169,7 @@ impl Host {
     }
 
     /// Whether somebody listens for ssh.
-    pub(super) fn has_sshd(&self) -> bool {
+    pub fn has_sshd(&self) -> bool {
         let port = format!("{}:22", self.address).parse().unwrap();
         std::net::TcpStream::connect_timeout(&port, Duration::from_millis(500)).is_ok()
     }
@@ -173,7 +206,16 @@ impl Host {
         }
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(super) fn take_down(&mut self) {
+        self.power_off();
+        let mount = self.layer.join("root");
+        let _ = run(Command::new("umount").arg("-l").arg(mount));
+        let _ = run(Command::new("ip").args(["netns", "del", &self.netns]));
+    }
+}
+
+impl Running {
+    fn kill(&mut self) {
         for pid in [self.leader, i32::try_from(self.nspawn.id()).unwrap()] {
             let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid),
@@ -181,9 +223,44 @@ impl Host {
             );
         }
         let _ = self.nspawn.wait();
-        let _ = run(Command::new("umount").arg("-l").arg(&self.mount));
-        let _ = run(Command::new("ip").args(["netns", "del", &self.netns]));
+        // A host's init ends after everything else on it has ended.
+        let end = Instant::now() + Duration::from_secs(10);
+        while is_running(self.leader) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
+}
+
+fn is_running(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+fn power_on(name: &str, netns: &str, layer: &Path, home: &Path) -> Running {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(layer.join("console"))
+        .unwrap();
+    let nspawn = Command::new("systemd-nspawn")
+        .args(["-q", "-b", "--register=no", "--keep-unit", "--console=pipe"])
+        .args(["--resolv-conf=off", "--timezone=off", "--capability=all"])
+        .arg("--bind=/dev/fuse")
+        .arg(format!("--directory={}", path(&layer.join("root"))))
+        .arg(format!("--machine={netns}"))
+        .arg(format!("--hostname={name}.{DOMAIN}"))
+        .arg(format!("--network-namespace-path=/run/netns/{netns}"))
+        .arg(format!("--bind={}:/home", path(home)))
+        .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let leader = leader_of(nspawn.id(), &layer.join("console"));
+    Running { nspawn, leader }
 }
 
 fn inside(leader: i32, args: &[&str]) -> Answer {

@@ -107,6 +107,33 @@ impl Pool {
         }
     }
 
+    /// Installs and enables the units of `make install` on a host.
+    pub fn install_units(&self, name: &str) {
+        let dest = self.dir.join("make-install");
+        if !dest.exists() {
+            let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+            let variables = [
+                format!("DESTDIR={}", path(&dest)),
+                format!("BUILT={}", path(&crate::build_dir())),
+                "PAMDIR=/security".to_owned(),
+            ];
+            let workspace = path(&workspace).to_owned();
+            let mut args = vec!["-C", &workspace, "install"];
+            args.extend(variables.iter().map(String::as_str));
+            must("make", &args);
+        }
+        let units: Vec<(String, Vec<u8>)> = fs::read_dir(dest.join("usr/lib/systemd/system"))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::read(entry.path()).unwrap())
+            })
+            .collect();
+        assert_eq!(units.len(), 3);
+        self.host(name).install_units(&units);
+    }
+
     /// A login.
     pub fn ssh(&self, user: &str, host: &str) -> Ssh {
         let host = self.host(host);
@@ -144,7 +171,8 @@ impl Pool {
         }
     }
 
-    fn wait_until_it_answers(&self) {
+    /// Waits until both access points and every sshd answer.
+    pub fn wait_until_it_answers(&self) {
         let end = Instant::now() + BOOT;
         let ask = ["condor_status", "-schedd", "-af", "Name"];
         loop {
@@ -181,7 +209,7 @@ impl Pool {
     /// Ends every process the pool started and removes what it made.
     pub fn shut_down(&mut self) {
         for host in &mut self.hosts {
-            host.kill();
+            host.take_down();
         }
         let _ = run(Command::new("ip").args(["link", "del", &bridge(self.net)]));
         let _ = fs::remove_dir_all(&self.dir);

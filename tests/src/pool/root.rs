@@ -12,10 +12,10 @@ use super::path;
 use crate::command::{must, run};
 
 const SUITE: &str = "trixie";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-const PACKAGES: &str = "condor,dbus,iproute2,libpam-modules,libpam-systemd,openssh-client,\
-                        openssh-server,procps,systemd,systemd-sysv";
+const PACKAGES: &str = "bindfs,condor,dbus,fuse3,iproute2,libpam-modules,libpam-systemd,\
+                        openssh-client,openssh-server,procps,systemd,systemd-sysv,tmux";
 
 /// The directory with `root`, `pool-home` (what becomes /home) and the ssh key
 /// `id` of everybody, built now if it is not there.

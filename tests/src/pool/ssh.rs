@@ -109,15 +109,26 @@ impl Ssh {
         run(self.client(program).args(args))
     }
 
+    /// A client that runs the command that is added, for so many seconds at most.
+    pub fn command(&self, seconds: u32) -> Command {
+        let mut command = self.client_for("ssh", seconds);
+        command.arg(self.target());
+        command
+    }
+
     /// `user@address`.
     pub fn target(&self) -> String {
         format!("{}@{}", self.user, self.address)
     }
 
     fn client(&self, program: &str) -> Command {
+        self.client_for(program, 60)
+    }
+
+    fn client_for(&self, program: &str, seconds: u32) -> Command {
         let mut command = Command::new("timeout");
         command
-            .args(["60", program, "-F", "/dev/null", "-i"])
+            .args([&seconds.to_string(), program, "-F", "/dev/null", "-i"])
             .arg(&self.key)
             .args([
                 "-oStrictHostKeyChecking=no",
