@@ -212,7 +212,9 @@ fn hung_login() {
     assert!(took >= Duration::from_millis(500), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
     // Nobody may touch the session while its thread may still write.
-    assert_eq!(lab.tool(&["reconcile"]).code, Some(3));
+    let said = lab.tool(&["reconcile"]);
+    assert_eq!(said.code, Some(3), "{}", said.all());
+    assert!(said.stdout.contains("stayed locked"), "{}", said.all());
     mirror.go_on();
     wait_until(|| {
         lab.tool(&["reconcile"])

@@ -137,8 +137,8 @@ fn write_all(lab: &Lab, records: &[PathBuf]) -> Duration {
         fs::rename(new, dir.join(name)).unwrap();
     };
     let started = Instant::now();
-    for number in 0..records.len() {
-        fs::read(&records[number]).unwrap();
+    for (number, record) in records.iter().enumerate() {
+        fs::read(record).unwrap();
         put(&format!("token-{number}"), 240);
         put(&format!("record-{number}"), 900);
     }
