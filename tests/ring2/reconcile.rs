@@ -52,6 +52,10 @@ pub(crate) const TESTS: &[Test] = &[
         "revoke-expr names the tokens that have not expired, of closed sessions too",
         revoke,
     ),
+    Root(
+        "neither records, audit, log nor output hold a key or a token across a renewal",
+        no_secrets,
+    ),
     Both(
         "with on_close = linger a process that is left keeps the token until it ends",
         linger,
@@ -403,6 +407,42 @@ fn revoke(who: Who) {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].clone())
         .collect();
     assert_eq!(events, ["opened", "closed", "opened", "renewed", "closed"]);
+}
+
+fn no_secrets() {
+    let lab = Lab::new(Who::Root);
+    let keys = ["the first key of them", "the second key of them"];
+    fs::write(lab.path("keys/POOL"), keys[0]).unwrap();
+    let session = lab.stay("alice", &[Open(0)]);
+    let signature = || {
+        let token = fs::read_to_string(lab.tokens_d().join(&lab.tokens()[0])).unwrap();
+        token.trim().rsplit('.').next().unwrap().to_owned()
+    };
+    let mut secrets = vec![signature()];
+    fs::write(lab.path("keys/POOL"), keys[1]).unwrap();
+    let mut seen = String::new();
+    for args in [
+        &["reconcile", "--json"][..],
+        &["list", "--json"],
+        &["revoke-expr"],
+    ] {
+        seen += &lab.tool(args).must().all();
+    }
+    secrets.push(signature());
+    assert_ne!(secrets[0], secrets[1]);
+    let state = || -> String {
+        let all = format!("find {} -type f | xargs cat", lab.path("state").display());
+        let output = Command::new("sh").args(["-c", &all]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    seen += &state();
+    let outcome = session.end();
+    seen += &outcome.log.join("\n");
+    seen += &state();
+    assert!(seen.contains("\"event\":\"renewed\"") && seen.contains("token renewed"));
+    for secret in secrets.iter().map(String::as_str).chain(keys) {
+        assert!(secret.len() > 20 && !seen.contains(secret), "{seen}");
+    }
 }
 
 fn linger(who: Who) {

@@ -24,7 +24,11 @@ pub(crate) fn end(
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
-    let was_there = remove_token(record, Some(locked.share()), deadline, journal)?;
+    let was_there = match remove_token(record, Some(locked.share()), deadline, journal) {
+        // It was never written, and tokens.d may never have been made.
+        Err(Error::Away { .. }) if locked.is_pending() => false,
+        other => other?,
+    };
     journal.say(event, record);
     locked.remove()?;
     Ok(was_there)

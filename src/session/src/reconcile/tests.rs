@@ -255,6 +255,18 @@ fn sorted(mut what: Vec<What>) -> Vec<What> {
 }
 
 #[test]
+fn a_session_whose_token_was_never_written_closes_though_there_is_no_tokens_d() {
+    let lab = Lab::new();
+    let session = opened(&lab);
+    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
+    sessions(&lab)
+        .mark_pending(&session.record().name())
+        .unwrap();
+    assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
+    assert!(lab.records().is_empty());
+}
+
+#[test]
 fn a_home_that_is_not_there_keeps_its_sessions_until_their_tokens_expired() {
     let mut lab = Lab::new();
     let (live, closed) = (opened(&lab), opened(&lab));

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{REMEDY, Sessions, read_record};
@@ -77,6 +79,13 @@ impl Locked<'_> {
                 Err(Error::io("remove the record", self.path(), errno).with_remedy(REMEDY))
             }
         }
+    }
+
+    /// Whether the token is still to be written.
+    pub fn is_pending(&self) -> bool {
+        let sign = self.name.pending();
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        fstatat(&self.sessions.dir, sign.as_str(), flags).is_ok()
     }
 
     /// Takes away the sign that the token is still to be written.
