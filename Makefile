@@ -15,6 +15,7 @@ STATEDIR ?= /var/lib/pam_idtoken
 
 BUILT    = $(or $(CARGO_TARGET_DIR),target)/release
 UNITS    = service timer path
+SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
 # Pools of booted hosts are made by root.
 AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
 FOR_BUILD = gcc libc6-dev libpam0g-dev
@@ -53,7 +54,8 @@ bench: setup build
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
 
-# Builds only what is not there, so that `make build` and `sudo make install` do.
+# Builds only what is not there or older than its source, so that root need not build after
+# `make build`.
 install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR)
 	install -m 644 $(BUILT)/libpam_idtoken.so $(DESTDIR)$(PAMDIR)/pam_idtoken.so
@@ -67,7 +69,7 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 		chmod 644 $(DESTDIR)$(UNITDIR)/pam_idtoken-reconcile.$$unit || exit 1; \
 	done
 
-$(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl:
+$(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl: $(SOURCES)
 	$(MAKE) --no-print-directory build
 
 lint: setup-build

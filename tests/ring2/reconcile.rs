@@ -35,6 +35,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a logout whose home does not answer takes its timeout and leaves nothing later",
         hung_logout,
     ),
+    Root(
+        "a file server that has taken the request and stalls holds up no reconcile",
+        stalled_home,
+    ),
     Both(
         "a damaged record is kept and its token removed when its session has ended",
         damaged,
@@ -256,6 +260,39 @@ fn hung_logout() {
     assert_eq!(left(&lab), Vec::<String>::new());
 }
 
+/// A server that waits for another server: kill -9 does not end who asked it.
+fn stalled_home() {
+    let lab = Lab::new(Who::Root);
+    lab.configure("timeout = \"500ms\"\n");
+    fs::rename(lab.path("home/bob"), lab.path("disk")).unwrap();
+    for dir in ["home/bob", "between"] {
+        fs::create_dir(lab.path(dir)).unwrap();
+    }
+    let inner = Mirror::of(&lab.path("disk"), &lab.path("between"));
+    let outer = Mirror::of(&lab.path("between"), &lab.path("home/bob"));
+    let session = lab.stay("bob", &[Open(0)]);
+    let before = on_disk(&lab);
+    fs::write(lab.path("keys/POOL"), "the next key").unwrap();
+    inner.stop();
+    for why in ["did not answer", "stayed locked"] {
+        let started = Instant::now();
+        let said = lab.tool(&["reconcile"]);
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(said.code, Some(3), "{}", said.all());
+        assert!(said.stdout.contains(why), "{}", said.all());
+    }
+    inner.go_on();
+    wait_until(|| lab.tool(&["reconcile"]).stdout.contains("renewed: bob"));
+    assert_eq!(on_disk(&lab), before);
+    session.end();
+    assert!(on_disk(&lab).is_empty());
+    drop(outer);
+}
+
 #[track_caller]
 fn wait_until(holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
@@ -450,7 +487,15 @@ fn linger(who: Who) {
     lab.configure("on_close = \"linger\"\n");
     let left = lab.path("tmp/left");
     // The host ends; its process group does not.
-    let script = format!("sleep 60 >/dev/null 2>&1 & echo $! >{}", left.display());
+    let uid = lab.alice_uid();
+    let as_alice = match who {
+        Who::Root => format!("setpriv --reuid {uid} --regid {uid} --clear-groups"),
+        Who::Alice => String::new(),
+    };
+    let script = format!(
+        "{as_alice} sleep 60 >/dev/null 2>&1 & echo $! >{}",
+        left.display()
+    );
     lab.run(&[Open(0), Sh(script), Close, END]);
     assert_eq!(lab.tokens().len(), 1);
     assert_eq!(row(&lab)["state"], "lingering");

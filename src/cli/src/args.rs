@@ -68,6 +68,10 @@ pub(crate) struct ReconcileOptions {
     /// For timers: this runs again after so long, so tokens may be as short as `lifetime`.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["user", "dry_run"])]
     pub(crate) every: Option<Time>,
+
+    /// Do the work in this process: what idtokenctl starts itself with.
+    #[arg(long, hide = true)]
+    pub(crate) worker: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +97,8 @@ pub(crate) struct RevokeOptions {
     pub(crate) session: Option<Session>,
 
     /// Only tokens signed since: a time such as 2026-01-31T12:00:00Z, or as long ago as 2h.
+    ///
+    /// Tokens signed before may still be valid; leave it out to name those too.
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Since>,
 }

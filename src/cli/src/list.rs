@@ -11,7 +11,7 @@ use session::host::unix_nanoseconds;
 use session::open::lingers;
 use session::record::{Phase, Record};
 use session::stamp::is_fresh;
-use session::state::Sessions;
+use session::state::{Listing, Sessions};
 
 use crate::args::{Args, ListOptions};
 use crate::output::{Output, complain};
@@ -30,23 +30,28 @@ enum State {
     Unrenewed,
     /// Its user removed the token.
     Removed,
+    /// Its home did not answer when it opened, and has had no token yet.
+    Pending,
 }
 
 impl State {
     fn of(
         record: &Record,
         boot: &str,
-        is_ended: bool,
+        listing: &Listing,
         renewed: bool,
     ) -> session::error::Result<Self> {
+        let is_ended = listing.ended.contains(&record.session);
         let is_held = !is_ended && record.holder.is_alive_in(boot)?;
         let lingers = !is_ended && lingers(record, boot);
         Ok(match record.phase {
-            Phase::Lingering if lingers => Self::Lingering,
+            Phase::Lingering if lingers && !record.removed => Self::Lingering,
+            Phase::Lingering if lingers => Self::Removed,
             Phase::Lingering => Self::Orphan,
             Phase::Open if !is_held && lingers => Self::Lingering,
             _ if !is_held => Self::Orphan,
-            Phase::Removed => Self::Removed,
+            _ if record.removed => Self::Removed,
+            _ if listing.pending.contains(&record.session) => Self::Pending,
             Phase::Open if renewed => Self::Live,
             Phase::Open => Self::Unrenewed,
         })
@@ -61,6 +66,7 @@ impl fmt::Display for State {
             Self::Orphan => "orphan",
             Self::Unrenewed => "unrenewed",
             Self::Removed => "removed by user",
+            Self::Pending => "waiting for the home",
         })
     }
 }
@@ -168,8 +174,7 @@ fn collect(config: &Config, euid: u32) -> Result<Found, Box<dyn Error>> {
         for name in &listing.records {
             match sessions.read(name) {
                 Ok(Some(record)) => {
-                    let is_ended = listing.ended.contains(&name.session);
-                    let state = State::of(&record, &boot, is_ended, renewed)?;
+                    let state = State::of(&record, &boot, &listing, renewed)?;
                     found.rows.push(Row::new(&record, state));
                 }
                 Ok(None) => {}

@@ -13,8 +13,10 @@ mod pamd;
 mod reconcile;
 mod revoke;
 mod show;
+mod supervise;
 mod verify;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,27 +29,45 @@ use output::Output;
 #[global_allocator]
 static ALLOCATOR: WipingAllocator = WipingAllocator;
 
+const WELL: u8 = 0;
+const NOT_WELL: u8 = 1;
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut out = Output::stdout();
-    let result = match &args.command {
-        Command::Check(options) => check::run(&args, options, &mut out),
-        Command::List(options) => list::run(&args, options, &mut out),
-        Command::Verify(options) => verify::run(&args, options, &mut out),
-        Command::ShowConfig => show::run(&args, &mut out),
-        Command::Reconcile(options) => match reconcile::run(&args, options, &mut out) {
-            Ok(false) => return ExitCode::from(reconcile::INCOMPLETE),
-            other => other,
-        },
-        Command::End(options) => end::run(&args, options, &mut out),
-        Command::RevokeExpr(options) => revoke::run(&args, options, &mut out),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
+    match &args.command {
+        Command::Reconcile(options) if options.worker => {
+            let code = answer(reconcile::run(&args, options, &mut Output::stdout()));
+            supervise::last_words(code);
+            ExitCode::from(code)
+        }
+        Command::Reconcile(_) => supervise::run(&mut Output::stdout()).unwrap_or_else(|error| {
             output::complain(&error);
             ExitCode::FAILURE
-        }
+        }),
+        _ => ExitCode::from(answer(
+            run(&args).map(|is_well| if is_well { WELL } else { NOT_WELL }),
+        )),
     }
+}
+
+fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+    let mut out = Output::stdout();
+    match &args.command {
+        Command::Check(options) => check::run(args, options, &mut out),
+        Command::List(options) => list::run(args, options, &mut out),
+        Command::Verify(options) => verify::run(args, options, &mut out),
+        Command::ShowConfig => show::run(args, &mut out),
+        Command::End(options) => end::run(args, options, &mut out),
+        Command::RevokeExpr(options) => revoke::run(args, options, &mut out),
+        // It has exit codes of its own.
+        Command::Reconcile(_) => Ok(false),
+    }
+}
+
+/// The exit code, with the reason on standard error if nothing could be done.
+fn answer(result: Result<u8, Box<dyn Error>>) -> u8 {
+    result.unwrap_or_else(|error| {
+        output::complain(&error);
+        NOT_WELL
+    })
 }

@@ -12,28 +12,36 @@ use session::user::User;
 use crate::args::{Args, ReconcileOptions};
 use crate::output::Output;
 
+/// The exit code of a run that did all there was to do.
+const COMPLETE: u8 = 0;
 /// The exit code of a run that has left something to the next one.
-pub(crate) const INCOMPLETE: u8 = 3;
+const INCOMPLETE: u8 = 3;
 
 /// How often a run is repeated because a key changed while it was under way.
 const ROUNDS: usize = 3;
 
-/// Does it; false when something failed, which the next one tries again.
+/// Does it; the exit code.
 pub(crate) fn run(
     args: &Args,
     given: &ReconcileOptions,
     out: &mut Output,
-) -> Result<bool, Box<dyn Error>> {
-    let options = Options {
+) -> Result<u8, Box<dyn Error>> {
+    let mut options = Options {
         uid: given.user.as_deref().map(uid_of).transpose()?,
         dry_run: given.dry_run,
         every: given.every.map(|every| every.0),
+        broken: None,
     };
     let log = Syslog::new("pam_idtoken(reconcile)", false);
     let mut all = Report::default();
     for _ in 0..ROUNDS {
         let host = Host::current()?;
-        let config = Config::load(&args.as_arguments(), host.euid)?;
+        let arguments = args.as_arguments();
+        // A typing error is no reason to leave a token behind.
+        let config = Config::load(&arguments, host.euid).unwrap_or_else(|error| {
+            options.broken = Some(error.to_string());
+            Config::fallback(&arguments)
+        });
         let before = Watch::of(&config);
         let report = reconcile(&config, &host, &options, &log)?;
         all.sessions = report.sessions;
@@ -46,7 +54,11 @@ pub(crate) fn run(
         }
     }
     print(&all, given, out)?;
-    Ok(all.count(What::Failed) + all.count(What::Waiting) == 0)
+    if let Some(why) = options.broken {
+        return Err(format!("{why}; nothing was renewed").into());
+    }
+    let left = all.count(What::Failed) + all.count(What::Waiting);
+    Ok(if left == 0 { COMPLETE } else { INCOMPLETE })
 }
 
 /// The uid of a user, by name.
@@ -114,14 +126,16 @@ fn in_words(action: &Action, dry_run: bool) -> String {
     } else {
         done.to_owned()
     };
-    let user = match &action.user {
-        Some(user) => user.clone(),
-        None => format!("uid {}", action.uid),
+    let user = action.user.clone();
+    let user = user.or_else(|| action.uid.map(|uid| format!("uid {uid}")));
+    let session = action.session.map(|session| format!("session {session}"));
+    let whom: Vec<String> = [user, session].into_iter().flatten().collect();
+    let whom = if whom.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", whom.join(" "))
     };
-    let session = action
-        .session
-        .map_or_else(String::new, |session| format!(" session {session}"));
-    format!("{word}: {user}{session}: {}", action.why)
+    format!("{word}: {whom}{}", action.why)
 }
 
 fn summary(report: &Report, dry_run: bool) -> String {
@@ -152,7 +166,7 @@ mod tests {
     fn report(what: &[What]) -> Report {
         let action = |what: &What| Action {
             what: *what,
-            uid: 7,
+            uid: Some(7),
             user: None,
             session: None,
             why: "because".into(),

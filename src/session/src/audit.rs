@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -26,12 +27,18 @@ const REMEDY: &str = "check the file system that state_dir is on";
 /// A file larger than this is put away by reconcile: some 20,000 sessions.
 pub const ROTATE_AT: u64 = 16 * 1024 * 1024;
 
+/// How many files that were put away are kept, whatever their age: with the
+/// current one about a gigabyte.
+const FILES: usize = 64;
+
 /// What happened to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// It was given its first tokens.
     Opened,
+    /// Its home did not answer: its first tokens may be there or not.
+    Pending,
     /// It was given its first tokens late, because its home had not answered.
     Delayed,
     /// It was given new ones in their place, or was about to be when the process ended.
@@ -109,7 +116,7 @@ pub fn note(state_dir: &Path, euid: u32, event: Event, record: &Record, time: u6
 fn append(state_dir: &Path, euid: u32, entry: &Entry) -> Result<()> {
     let path = state_dir.join(CURRENT);
     let failed = |e: std::io::Error| Error::io("write to", &path, e).with_remedy(REMEDY);
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
+    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
     let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let file = open(&path, flags, mode).map_err(|e| failed(e.into()))?;
@@ -119,19 +126,29 @@ fn append(state_dir: &Path, euid: u32, entry: &Entry) -> Result<()> {
         // The host's umask is not ours.
         fchmod(file.as_fd(), mode).map_err(|e| failed(e.into()))?;
     }
-    let mut line = serde_json::to_vec(entry).map_err(|e| failed(e.into()))?;
-    line.push(b'\n');
     let mut file = File::from(file);
+    let mut line = Vec::with_capacity(512);
+    if is_torn(&file, stat.st_size).map_err(failed)? {
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, entry).map_err(|e| failed(e.into()))?;
+    line.push(b'\n');
     // In one piece, so that lines of several processes do not mix.
     match file.write(&line) {
         Ok(written) if written == line.len() => Ok(()),
-        Ok(_) => {
-            // The next line must not be part of this one.
-            let _ = file.write(b"\n");
-            Err(failed(Errno::ENOSPC.into()))
-        }
+        Ok(_) => Err(failed(Errno::ENOSPC.into())),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Whether the last line was cut off, by a full disk or with the power: the next
+/// one must not become part of it.
+fn is_torn(file: &File, size: i64) -> std::io::Result<bool> {
+    let Some(last) = u64::try_from(size).unwrap_or(0).checked_sub(1) else {
+        return Ok(false);
+    };
+    let mut byte = [0];
+    Ok(file.read_at(&mut byte, last)? == 1 && byte != *b"\n")
 }
 
 /// What the audit files say.
@@ -198,8 +215,11 @@ pub fn rotate(state_dir: &Path, now: u64, keep: u64, at: u64) -> Result<()> {
             Err(errno) => return Err(Error::io("put away", path, errno).with_remedy(REMEDY)),
         }
     }
-    for (ended, path) in rotated(state_dir)? {
-        if ended.saturating_add(keep) < now {
+    let mut files = rotated(state_dir)?;
+    files.sort();
+    let too_many = files.len().saturating_sub(FILES);
+    for (number, (ended, path)) in files.into_iter().enumerate() {
+        if number < too_many || ended.saturating_add(keep) < now {
             unlink(&path).map_err(|e| Error::io("remove", path, e).with_remedy(REMEDY))?;
         }
     }
@@ -263,15 +283,17 @@ mod tests {
     fn a_torn_line_is_named_and_hides_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let log = Kept::default();
-        std::fs::write(dir.path().join(CURRENT), "{\"time\":1,\n").unwrap();
+        std::fs::write(dir.path().join(CURRENT), "{\"time\":1,").unwrap();
         std::fs::set_permissions(
             dir.path().join(CURRENT),
             std::fs::Permissions::from_mode(0o600),
         )
         .unwrap();
-        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        for time in [7, 8] {
+            note(dir.path(), euid(), Event::Opened, &record(), time, &log);
+        }
         let read = read(dir.path()).unwrap();
-        assert_eq!((read.entries.len(), read.errors.len()), (1, 1));
+        assert_eq!((read.entries.len(), read.errors.len()), (2, 1));
         assert!(read.errors[0].to_string().contains("audit.jsonl line 1"));
     }
 
@@ -310,6 +332,21 @@ mod tests {
         assert_eq!(times(), [100, 200, 300]);
         rotate(dir.path(), 1101, 1000, 1 << 20).unwrap();
         assert_eq!(times(), [200, 300]);
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for second in 0..FILES as u64 + 3 {
+            std::fs::write(dir.path().join(format!("audit-{second}.jsonl")), "").unwrap();
+        }
+        rotate(dir.path(), 100, 1000, 10).unwrap();
+        let left: Vec<u64> = rotated(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|f| f.0)
+            .collect();
+        assert_eq!((left.len(), left.iter().min()), (FILES, Some(&3)));
     }
 
     #[test]

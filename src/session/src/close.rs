@@ -50,31 +50,26 @@ impl Session {
         &self.record
     }
 
-    /// The one session of this service and user that the calling process holds.
+    /// A session of this service and user that the calling process holds.
     ///
-    /// For a host that closes a session without the data it opened it with.
-    /// None when there is no such session; an error when there are several,
-    /// since then nobody can tell which of them ends.
+    /// For a host that closes a session without the data it opened it with. Of
+    /// several it is the oldest: nobody can tell which of them ends, and each
+    /// close ends one. Sessions that have closed and records that can not be read
+    /// are none of them.
     pub fn held_by(host: &Host, config: &Config, service: &str, uid: u32) -> Result<Option<Self>> {
         let Some(sessions) = Sessions::existing(&config.state_dir, uid, host.euid)? else {
             return Ok(None);
         };
-        let mut held = Vec::new();
-        for name in sessions.names()? {
-            if name.holder == host.holder {
-                held.extend(
-                    sessions
-                        .read(&name)?
-                        .filter(|record| record.service == service),
-                );
-            }
-        }
-        if held.len() > 1 {
-            return Err(Error::Ambiguous {
-                sessions: held.len(),
-            });
-        }
-        Ok(held.pop().map(|record| Self::new(record, config)))
+        let listing = sessions.list()?;
+        let is_open = |name: &&RecordName| {
+            name.holder == host.holder && !listing.ended.contains(&name.session)
+        };
+        let held = listing.records.iter().filter(is_open);
+        let held = held.filter_map(|name| sessions.read(name).ok().flatten());
+        let oldest = held
+            .filter(|record| record.service == service && record.phase == Phase::Open)
+            .min_by_key(|record| record.opened);
+        Ok(oldest.map(|record| Self::new(record, config)))
     }
 
     /// Takes the token away, then the record.
@@ -158,13 +153,15 @@ fn has_processes(record: &Record, log: &dyn Log) -> bool {
     let Some(trace) = &record.linger else {
         return false;
     };
-    trace.is_left(&record.holder).unwrap_or_else(|error| {
-        let line = Line::new("the processes of a session could not be listed")
-            .field("session", record.session)
-            .because(error);
-        log.warning(&line);
-        true
-    })
+    trace
+        .is_left(&record.holder, record.user.uid)
+        .unwrap_or_else(|error| {
+            let line = Line::new("the processes of a session could not be listed")
+                .field("session", record.session)
+                .because(error);
+            log.warning(&line);
+            true
+        })
 }
 
 /// Ends a session by an administrator's will; what was known of it, or none if
@@ -186,6 +183,10 @@ pub fn revoke(
         host,
         log,
     };
-    end(locked, &record, Event::Revoked, deadline, &journal)?;
+    if let Err(error) = end(locked, &record, Event::Revoked, deadline, &journal) {
+        // Reconcile must not renew what an administrator wants gone.
+        sessions.mark_ended(name)?;
+        return Err(error);
+    }
     Ok(Some(record))
 }

@@ -1,6 +1,5 @@
 //! The end of a session: its token goes, then its record.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::acting::as_user;
@@ -9,6 +8,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::journal::Journal;
+use crate::name::TokenName;
 use crate::record::Record;
 use crate::state::{Lock, Locked};
 
@@ -42,10 +42,12 @@ pub(crate) fn remove_token(
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
-    let (home, name) = (record.user.home.clone(), record.file.clone());
+    let (home, owner) = (record.user.home.clone(), record.user.uid);
+    let names = [Some(&record.file), record.moving_to.as_ref()];
+    let names: Vec<TokenName> = names.into_iter().flatten().cloned().collect();
     let removed = as_user(&record.user, journal.host.euid, deadline, move || {
         let _share = share;
-        home::remove(Path::new(&home), &name)
+        home::remove(&home, owner, &names)
     });
     match removed {
         // Whatever is on that home has expired: nobody waits for it any longer.

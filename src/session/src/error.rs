@@ -100,10 +100,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// Several sessions of one process: nobody can tell which one closes.
-    Ambiguous {
-        /// How many there are.
-        sessions: usize,
+    /// A record was written by another version of this program.
+    Version {
+        /// The record's path.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
     },
     /// A lock was not free in time.
     Locked {
@@ -220,10 +222,11 @@ impl fmt::Display for Error {
                 "the record {} is damaged: {why}; `idtokenctl reconcile` sets it aside",
                 path.display()
             ),
-            Self::Ambiguous { sessions } => write!(
+            Self::Version { path, version } => write!(
                 f,
-                "this process holds {sessions} sessions of the user and does not say which one \
-                 closes; they end with the process"
+                "the record {} has version {version}, written by another version of pam_idtoken; \
+                 it is left alone: use the idtokenctl that belongs to the installed module",
+                path.display()
             ),
             Self::Locked { path, waited } => write!(
                 f,

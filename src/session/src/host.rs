@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::unistd::{dup2_stderr, dup2_stdout};
+
 use crate::error::{Error, Result};
 use crate::holder::Holder;
 
@@ -49,6 +51,15 @@ pub fn euid() -> u32 {
 pub fn unix_nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Turns standard output and error of this process to /dev/null: whoever waits
+/// for their end need not wait for the end of the process.
+pub fn let_go_of_output() -> std::io::Result<()> {
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
 }
 
 fn host_name() -> String {

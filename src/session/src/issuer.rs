@@ -1,6 +1,7 @@
 //! The `key` issuer: tokens signed in this process with the keys of the pool.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use idtoken::{
     Claims, Jti, KeyError, KeyForm, Kid, Lifetime, Scope, SigningKey, Subject, Token, TrustDomain,
@@ -18,7 +19,7 @@ pub struct Signer {
     domain: UidDomain,
     scope: Option<Scope>,
     kids: Vec<Kid>,
-    keys: Vec<SigningKey>,
+    keys: Arc<[SigningKey]>,
     /// The keys of a list that could not be used, while others could.
     pub skipped: Vec<KeyError>,
 }
@@ -58,7 +59,7 @@ impl Signer {
             domain,
             scope: config.scope.clone(),
             kids: config.kids.clone(),
-            keys,
+            keys: keys.into(),
             skipped,
         })
     }
@@ -68,9 +69,9 @@ impl Signer {
         &self.keys
     }
 
-    /// Gives the keys away.
-    pub fn into_keys(self) -> Vec<SigningKey> {
-        self.keys
+    /// The keys, for whoever looks at other tokens.
+    pub fn share_keys(&self) -> Arc<[SigningKey]> {
+        Arc::clone(&self.keys)
     }
 
     /// Signs one token per key for a user; `now` is in seconds since 1970 UTC and becomes `iat`.
@@ -79,7 +80,7 @@ impl Signer {
         let expires = now.saturating_add(lifetime.as_secs());
         let mut signed = Vec::with_capacity(self.keys.len());
         let mut tokens = Vec::with_capacity(self.keys.len());
-        for key in &self.keys {
+        for key in self.keys.iter() {
             let claims = Claims {
                 iat: now,
                 exp: Some(expires),
@@ -109,7 +110,7 @@ impl Signer {
     pub fn change(&self, user: &str, tokens: &[Minted]) -> Result<Option<Change>> {
         let of = |kid: &Kid| tokens.iter().position(|token| token.kid == *kid);
         let mut last = None;
-        for key in &self.keys {
+        for key in self.keys.iter() {
             let Some(at) = of(key.kid()) else {
                 return Ok(Some(Change::Kids));
             };

@@ -23,6 +23,7 @@ impl Event {
     pub fn words(self) -> &'static str {
         match self {
             Self::Opened => "token opened",
+            Self::Pending => "token may have been opened by a home that did not answer",
             Self::Delayed => "token opened late, when the home answered",
             Self::Renewed => "token renewed",
             Self::Lingers => "token kept while processes of its session live",

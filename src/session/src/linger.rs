@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,10 @@ impl Trace {
     ///
     /// The holder's own children that run its program are the host's (sshd has
     /// one as the user) and end with it.
-    pub fn is_left(&self, holder: &Holder) -> io::Result<bool> {
+    ///
+    /// Where there is no control group only processes with the uid of the user
+    /// count: a host that holds the sessions of many users has them all below it.
+    pub fn is_left(&self, holder: &Holder, uid: u32) -> io::Result<bool> {
         let pids = match self {
             Self::Cgroup(dir) => pids_in(dir, DEPTH)?,
             _ => all_pids()?,
@@ -75,7 +79,9 @@ impl Trace {
             }
         }
         let is_left = |(pid, process): (&u32, &Process)| {
-            self.holds(*pid, process, holder, &processes) && !is_host(*pid, process, holder)
+            self.holds(*pid, process, holder, &processes)
+                && !is_host(*pid, process, holder)
+                && (matches!(self, Self::Cgroup(_)) || is_owned_by(*pid, uid))
         };
         Ok(processes.iter().any(is_left))
     }
@@ -99,6 +105,10 @@ impl Trace {
             }
         }
     }
+}
+
+fn is_owned_by(pid: u32, uid: u32) -> bool {
+    fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == uid)
 }
 
 fn is_host(pid: u32, process: &Process, holder: &Holder) -> bool {
@@ -216,6 +226,10 @@ mod tests {
         assert_eq!(found(""), None);
     }
 
+    fn me() -> u32 {
+        nix::unistd::geteuid().as_raw()
+    }
+
     fn sleeper(group: i32) -> Child {
         let mut command = Command::new("sleep");
         command.arg("60").process_group(group).spawn().unwrap()
@@ -236,16 +250,17 @@ mod tests {
     fn a_process_of_the_group_is_left_until_it_ends() {
         let mut child = sleeper(0);
         let (trace, holder) = trace_of(child.id());
-        assert!(trace.is_left(&holder).unwrap());
+        assert!(trace.is_left(&holder, me()).unwrap());
+        assert!(!trace.is_left(&holder, me() + 1).unwrap(), "another user's");
         child.kill().unwrap();
         // Not waited for: a zombie has ended.
         for _ in 0..1000 {
-            if !trace.is_left(&holder).unwrap() {
+            if !trace.is_left(&holder, me()).unwrap() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(!trace.is_left(&holder).unwrap());
+        assert!(!trace.is_left(&holder, me()).unwrap());
         child.wait().unwrap();
     }
 
@@ -254,33 +269,46 @@ mod tests {
         let mut child = sleeper(0);
         let (trace, mut holder) = trace_of(child.id());
         holder.start = u64::MAX;
-        assert!(!trace.is_left(&holder).unwrap());
+        assert!(!trace.is_left(&holder, me()).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     #[test]
     fn the_holder_and_its_own_copies_do_not_count() {
-        let me = Holder::current().unwrap();
+        let own = Holder::current().unwrap();
         let pid = std::process::id();
         let process = Process::read(pid).unwrap().unwrap();
-        assert!(is_host(pid, &process, &me));
+        assert!(is_host(pid, &process, &own));
         let mut child = sleeper(0);
         let (trace, holder) = trace_of(child.id());
         let other = Holder {
             pid: child.id(),
             ..holder
         };
-        assert!(!trace.is_left(&other).unwrap());
+        assert!(!trace.is_left(&other, me()).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_of_the_audit_session_is_left() {
+        // A process without one is in none; one that has one is in that alone.
+        let own = audit_session(std::process::id());
+        let (_, mut holder) = trace_of(0);
+        holder.start = 0;
+        let other = Trace::AuditSession(own.map_or(7, |id| id ^ 1));
+        assert!(!other.is_left(&holder, me()).unwrap());
+        if let Some(id) = own {
+            assert!(Trace::AuditSession(id).is_left(&holder, me()).unwrap());
+        }
     }
 
     #[test]
     fn a_group_that_is_gone_has_no_process() {
         let dir = tempfile::tempdir().unwrap();
         let gone = Trace::Cgroup(dir.path().join("session-1.scope"));
-        assert!(!gone.is_left(&Holder::current().unwrap()).unwrap());
+        assert!(!gone.is_left(&Holder::current().unwrap(), me()).unwrap());
     }
 
     #[test]
@@ -293,7 +321,7 @@ mod tests {
         fs::write(procs, format!("{}\n", child.id())).unwrap();
         let trace = Trace::Cgroup(dir.path().to_owned());
         let (_, holder) = trace_of(0);
-        assert!(trace.is_left(&holder).unwrap());
+        assert!(trace.is_left(&holder, me()).unwrap());
         child.kill().unwrap();
         child.wait().unwrap();
     }

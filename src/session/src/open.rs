@@ -30,6 +30,8 @@ use crate::state::{Locked, Sessions};
 const MOVES: u32 = 3;
 /// How many ended sessions one login tidies up after; reconcile does the rest.
 const SWEEP_LIMIT: usize = 64;
+/// How many sessions that may linger one login looks at; reconcile does the rest.
+const LINGER_LIMIT: usize = 8;
 /// How many removed files are named in the log.
 const NAMED: usize = 8;
 
@@ -78,14 +80,16 @@ fn prepare(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Res
     let lifetime = lifetime(config, host, &opening, log);
     let batch = signer.sign(&opening.user.name, host.now(), lifetime)?;
     let sessions = Sessions::of(&config.state_dir, opening.user.uid, host.euid)?;
-    let Sorted { mut alive, ended } = sort_sessions(&sessions, log)?;
+    let Sorted {
+        mut alive, ended, ..
+    } = sort_sessions(&sessions, log)?;
     let name = TokenName::new(host.now_ns, &host.name, SessionId::random()?);
     alive.insert(name.id());
     let judge = Judge {
         now: host.now(),
         host: host.name.clone(),
         alive,
-        keys: signer.into_keys(),
+        keys: signer.share_keys(),
     };
     let draft = Draft {
         record: Record::new(opening, name, host.holder.clone(), batch.term),
@@ -119,6 +123,16 @@ struct Sorted {
     alive: HashSet<SessionId>,
     /// Some of those whose process has ended.
     ended: Vec<(RecordName, Record)>,
+    /// How many sessions that may linger were looked at.
+    lingering: usize,
+}
+
+impl Sorted {
+    /// Without a control group each look reads all of /proc: a login takes a few.
+    fn may_linger(&mut self, record: &Record, boot: &str) -> bool {
+        self.lingering += usize::from(record.linger.is_some());
+        self.lingering > LINGER_LIMIT || lingers(record, boot)
+    }
 }
 
 fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
@@ -139,7 +153,7 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
             continue;
         }
         match sessions.read(&name) {
-            Ok(Some(record)) if !is_closed && lingers(&record, &boot) => {
+            Ok(Some(record)) if !is_closed && sorted.may_linger(&record, &boot) => {
                 sorted.alive.insert(name.session);
             }
             Ok(Some(record)) => sorted.ended.push((name, record)),
@@ -161,7 +175,11 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
 /// Whether processes of a session whose holder has ended keep its token; when
 /// nobody can tell, they do: reconcile asks again.
 pub fn lingers(record: &Record, boot: &str) -> bool {
-    let is_left = |trace: &Trace| trace.is_left(&record.holder).unwrap_or(true);
+    let is_left = |trace: &Trace| {
+        trace
+            .is_left(&record.holder, record.user.uid)
+            .unwrap_or(true)
+    };
     record.holder.boot == boot && record.linger.as_ref().is_some_and(is_left)
 }
 
@@ -196,7 +214,8 @@ impl Prepared {
                 Opened::Yes(Box::new(Session::new(draft.record, config)))
             }
             Err(error @ Error::HomeTimeout { .. }) => {
-                // Reconcile writes it when the home answers again.
+                // Reconcile writes it when the home answers again; the thread may have.
+                journal.note(Event::Pending, &draft.record);
                 if let Err(error) = sessions.mark_pending(&draft.record.name()) {
                     log.warning(&Line::new("the session stays without a token").because(error));
                 }
@@ -286,13 +305,13 @@ pub(crate) fn log_removed(log: &dyn Log, record: &Record, removed: &[String]) {
         let line = Line::new("dead token removed")
             .field("user", &record.user.name)
             .field("file", record.token_path().with_file_name(file).display());
-        log.info(&line);
+        log.notice(&line);
     }
     if removed.len() > NAMED {
         let line = Line::new("more dead tokens removed")
             .field("user", &record.user.name)
             .field("files", removed.len() - NAMED);
-        log.info(&line);
+        log.notice(&line);
     }
 }
 

@@ -79,21 +79,28 @@ fn artefacts() -> &'static Path {
     DIR.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         allow(dir.path(), 0o755);
-        for name in [
-            "libpam_idtoken.so",
-            "idtokenctl",
-            "pam-host",
-            "examples/libdelays.so",
-        ] {
-            let from = crate::build_dir().join(name);
-            let name = name.rsplit('/').next().unwrap();
-            fs::copy(&from, dir.path().join(name))
-                .unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
-            allow(&dir.path().join(name), 0o755);
+        for name in ["libpam_idtoken.so", "idtokenctl", "pam-host"] {
+            copy_in(dir.path(), name);
         }
         dir
     })
     .path()
+}
+
+/// Copies a built file to where any user may read it.
+fn copy_in(dir: &Path, built: &str) -> PathBuf {
+    let from = crate::build_dir().join(built);
+    let to = dir.join(from.file_name().unwrap());
+    fs::copy(&from, &to)
+        .unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
+    allow(&to, 0o755);
+    to
+}
+
+/// What makes system calls slow; only where it is asked for.
+fn delays() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| copy_in(artefacts(), "examples/libdelays.so"))
 }
 
 /// The path of idtokenctl where any user may run it.
@@ -398,7 +405,7 @@ impl Lab {
         let mut preload = "libnss_wrapper.so".to_owned();
         let delay = self.delay.load(Ordering::SeqCst);
         if delay > 0 {
-            preload = format!("{preload}:{}", artefacts().join("libdelays.so").display());
+            preload = format!("{preload}:{}", delays().display());
         }
         command
             .env_clear()

@@ -211,6 +211,7 @@ impl Host {
         let mount = self.layer.join("root");
         let _ = run(Command::new("umount").arg("-l").arg(mount));
         let _ = run(Command::new("ip").args(["netns", "del", &self.netns]));
+        remove_control_group(&self.netns);
     }
 }
 
@@ -243,7 +244,8 @@ fn power_on(name: &str, netns: &str, layer: &Path, home: &Path) -> Running {
         .append(true)
         .open(layer.join("console"))
         .unwrap();
-    let nspawn = Command::new("systemd-nspawn")
+    let mut nspawn = Command::new("systemd-nspawn");
+    nspawn
         .args(["-q", "-b", "--register=no", "--keep-unit", "--console=pipe"])
         .args(["--resolv-conf=off", "--timezone=off", "--capability=all"])
         .arg("--bind=/dev/fuse")
@@ -256,9 +258,12 @@ fn power_on(name: &str, netns: &str, layer: &Path, home: &Path) -> Running {
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+        .stderr(log);
+    // Else all hosts would have one tree of control groups, and take each other's away.
+    let procs = control_group(netns).join("cgroup.procs");
+    // SAFETY: between fork and exec a file is written by its path, made before.
+    unsafe { nspawn.pre_exec(move || fs::write(&procs, "0")) };
+    let nspawn = nspawn.spawn().unwrap();
     let leader = leader_of(nspawn.id(), &layer.join("console"));
     Running { nspawn, leader }
 }
@@ -332,6 +337,31 @@ fn write_configuration(upper: &Path, net: u8, name: &str, address: &str, signing
     )
     .unwrap();
     fs::write(upper.join("etc/hostname"), format!("{name}.{DOMAIN}\n")).unwrap();
+}
+
+/// A control group of the host's own, below which systemd-nspawn makes its own.
+fn control_group(netns: &str) -> PathBuf {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let unified = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>());
+    let unified = unified
+        .filter(|words| words.get(2) == Some(&"cgroup2"))
+        .map(|words| PathBuf::from(words[1]));
+    let group = unified
+        .last()
+        .expect("cgroup2 is mounted nowhere")
+        .join(netns);
+    fs::create_dir_all(&group).unwrap();
+    group
+}
+
+/// Removes it; groups go before those above them.
+fn remove_control_group(netns: &str) {
+    let group = control_group(netns);
+    let _ = run(Command::new("find")
+        .arg(group)
+        .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]));
 }
 
 /// The host's init: nspawn's child that is process 1 of its namespace. Another

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use idtoken::{Refusal, SigningKey};
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -76,7 +77,7 @@ pub struct Judge {
     /// The user's sessions on this host that are alive.
     pub alive: HashSet<SessionId>,
     /// The current signing keys of this host.
-    pub keys: Vec<SigningKey>,
+    pub keys: Arc<[SigningKey]>,
 }
 
 /// What is to become of a file.
@@ -89,10 +90,15 @@ pub(super) enum Verdict {
         /// When it will be, in seconds since 1970 UTC, as far as it says so itself
         /// and no session of this host looks after it.
         dies_at: Option<u64>,
+        /// Whether a server that has the keys of this host refuses it.
+        is_refused: bool,
     },
 }
 
-const STAYS: Verdict = Verdict::Stays { dies_at: None };
+const STAYS: Verdict = Verdict::Stays {
+    dies_at: None,
+    is_refused: false,
+};
 
 impl Judge {
     /// What is to become of the file. Anything that can not be looked at stays.
@@ -144,7 +150,7 @@ impl Judge {
     fn text(&self, text: &str, is_own: bool, by_signature: bool) -> Verdict {
         let skew = if is_own { 0 } else { SKEW };
         let mut dies_at = None;
-        let mut all_dead = true;
+        let (mut all_dead, mut is_refused) = (true, true);
         for line in idtoken::lines(text) {
             let Ok(seen) = idtoken::decode(line) else {
                 continue;
@@ -152,12 +158,17 @@ impl Judge {
             let end = seen.exp.map(|exp| exp.saturating_add(skew));
             dies_at = [dies_at, end].into_iter().flatten().min();
             let is_expired = end.is_some_and(|end| end < self.now);
-            all_dead &= is_expired || (by_signature && self.is_badly_signed(line));
+            let is_badly_signed = self.is_badly_signed(line);
+            all_dead &= is_expired || (by_signature && is_badly_signed);
+            is_refused &= is_badly_signed;
         }
         if all_dead {
             Verdict::Dead
         } else {
-            Verdict::Stays { dies_at }
+            Verdict::Stays {
+                dies_at,
+                is_refused,
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use zeroize::Zeroizing;
 
@@ -90,16 +90,31 @@ pub fn write(plan: &Plan) -> Result<Written> {
     })
 }
 
+/// Why a token is not where it was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Its user took it away and gets no other.
+    Removed,
+    /// It had expired: another host removes such tokens. There is a new one now.
+    Expired,
+    /// It never was there.
+    NeverWritten,
+}
+
 /// What is to be put in place of a token that is there.
 pub struct Renewal {
     /// The user's home.
     pub home: PathBuf,
     /// The name of the token file.
     pub name: TokenName,
+    /// The uid of the user.
+    pub owner: u32,
     /// Its new bytes; none if only dead tokens are to be removed.
-    pub contents: Option<Zeroizing<Vec<u8>>>,
-    /// Whether to write it though it is not there: it never was.
-    pub is_first: bool,
+    pub contents: Option<Arc<Zeroizing<Vec<u8>>>>,
+    /// The name that the file has now, if it is to have another.
+    pub moves_from: Option<TokenName>,
+    /// What it means if it is not there.
+    pub missing: Missing,
     /// Tells which of the other token files are dead.
     pub judge: Judge,
     /// Set when nobody waits for the answer any more: then nothing is put in place.
@@ -107,72 +122,90 @@ pub struct Renewal {
 }
 
 /// What became of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Renewed {
-    /// False if the token is not there though it was: its user took it away and
-    /// gets no other.
+    /// False if its user took the token away.
     pub is_there: bool,
     /// Dead tokens that were removed, by file name.
     pub removed: Vec<String>,
     /// When the first of the tokens that HTCondor reads before this one dies, in
     /// seconds since 1970 UTC: from then on it stands in the way.
     pub in_the_way_at: Option<u64>,
+    /// A token that HTCondor reads before this one and that no server takes which
+    /// has our key: its host has another one, or none any more.
+    pub in_the_way: Option<TokenName>,
 }
 
 /// Replaces a token in one step and removes dead ones; whatever fails, the old
-/// one stays. A home or a tokens.d that is not there is [`Error::Away`].
+/// one stays. A home that is not there is [`Error::Away`].
 pub fn renew(renewal: &Renewal) -> Result<Renewed> {
-    let Renewal {
-        home,
-        name,
-        is_first,
-        ..
-    } = renewal;
-    let (mut dir, path) = if *is_first {
-        (open_or_make(home)?, home.join(TOKENS_D))
+    let Renewal { home, name, .. } = renewal;
+    let tokens_d = if renewal.missing == Missing::NeverWritten {
+        Some((open_or_make(home)?, home.join(TOKENS_D)))
     } else {
-        tokens_d(home)?
+        tokens_d(home, renewal.owner)?
+    };
+    let Some((mut dir, path)) = tokens_d else {
+        return Ok(Renewed::default());
     };
     let file = name.to_string();
     // The record's lock is held: whoever was writing this was killed.
     let _ = unlink(dir.as_fd(), &format!(".{file}"));
-    let is_there = match fstatat(&dir, file.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(_) => true,
-        Err(Errno::ENOENT) => *is_first,
-        Err(errno) => {
-            let token = path.join(file);
-            return Err(Error::io("look at the token", token, errno).with_remedy(REMEDY));
-        }
-    };
+    let is_there = is_there(&dir, &path, renewal.moves_from.as_ref().unwrap_or(name))?
+        || (renewal.moves_from.is_some() && is_there(&dir, &path, name)?)
+        || renewal.missing != Missing::Removed;
     let scan = scan(&mut dir, &path, name, &renewal.judge)?;
     if let Some(contents) = renewal.contents.as_ref().filter(|_| is_there) {
         move_into_place(dir.as_fd(), &file, contents, &renewal.abandoned).map_err(|source| {
             Error::io("renew the token", path.join(file), source).with_remedy(REMEDY)
         })?;
+        if let Some(from) = &renewal.moves_from {
+            // What can not be removed now is removed with the session.
+            let _ = remove_in(dir.as_fd(), from);
+        }
     }
     Ok(Renewed {
         is_there,
         removed: scan.removed,
         in_the_way_at: scan.in_the_way_at,
+        in_the_way: scan.in_the_way,
     })
+}
+
+fn is_there(dir: &Dir, path: &Path, name: &TokenName) -> Result<bool> {
+    let file = name.to_string();
+    match fstatat(dir, file.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => {
+            Err(Error::io("look at the token", path.join(file), errno).with_remedy(REMEDY))
+        }
+    }
 }
 
 /// Removes a token: false if it was not there any more.
 ///
-/// A home or a tokens.d that is not there is [`Error::Away`]: it may be a file
-/// system that is not mounted just now, with the token on it.
-pub fn remove(home: &Path, name: &TokenName) -> Result<bool> {
-    let (dir, path) = tokens_d(home)?;
-    remove_in(dir.as_fd(), name).map_err(|errno| {
-        Error::io("remove the token", path.join(name.to_string()), errno).with_remedy(REMEDY)
-    })
+/// A home that is not there is [`Error::Away`]: it may be a file system that is
+/// not mounted just now, with the token on it.
+pub fn remove(home: &Path, owner: u32, names: &[TokenName]) -> Result<bool> {
+    let Some((dir, path)) = tokens_d(home, owner)? else {
+        return Ok(false);
+    };
+    let mut was_there = false;
+    for name in names {
+        was_there |= remove_in(dir.as_fd(), name).map_err(|errno| {
+            Error::io("remove the token", path.join(name.to_string()), errno).with_remedy(REMEDY)
+        })?;
+    }
+    Ok(was_there)
 }
 
 /// Removes whatever a session has in a home of which only its id is known.
-pub fn remove_session(home: &Path, session: SessionId) -> Result<bool> {
-    let (dir, path) = tokens_d(home)?;
+pub fn remove_session(home: &Path, owner: u32, session: SessionId) -> Result<bool> {
+    let Some((mut dir, path)) = tokens_d(home, owner)? else {
+        return Ok(false);
+    };
     let listed = |e| Error::io("list", &path, e).with_remedy(REMEDY);
-    let mut dir = dir;
     let mut found = Vec::new();
     for entry in dir.iter() {
         let entry = entry.map_err(listed)?;
@@ -190,13 +223,28 @@ pub fn remove_session(home: &Path, session: SessionId) -> Result<bool> {
     Ok(was_there)
 }
 
-fn tokens_d(home: &Path) -> Result<(Dir, PathBuf)> {
+/// tokens.d; none if the home is there and its user removed that directory.
+///
+/// A home that belongs to somebody else or is empty is taken for the place where
+/// it is mounted.
+fn tokens_d(home: &Path, owner: u32) -> Result<Option<(Dir, PathBuf)>> {
     let path = home.join(TOKENS_D);
     match Dir::open(&path, dir_flags(), Mode::empty()) {
-        Ok(dir) => Ok((dir, path)),
+        Ok(dir) => Ok(Some((dir, path))),
+        Err(Errno::ENOENT | Errno::ENOTDIR) if is_lived_in(home, owner) => Ok(None),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::Away { path }),
         Err(errno) => Err(Error::io("open", path, errno).with_remedy(REMEDY)),
     }
+}
+
+fn is_lived_in(home: &Path, owner: u32) -> bool {
+    let Ok(mut dir) = Dir::open(home, dir_flags(), Mode::empty()) else {
+        return false;
+    };
+    let is_theirs = fstat(&dir).is_ok_and(|stat| stat.st_uid == owner);
+    let is_entry = |name: &[u8]| name != b"." && name != b"..";
+    let mut entries = dir.iter().flatten();
+    is_theirs && entries.any(|entry| is_entry(entry.file_name().to_bytes()))
 }
 
 fn remove_in(dir: BorrowedFd<'_>, name: &TokenName) -> nix::Result<bool> {
@@ -233,6 +281,7 @@ struct Scan {
     first: Option<TokenName>,
     removed: Vec<String>,
     in_the_way_at: Option<u64>,
+    in_the_way: Option<TokenName>,
 }
 
 /// Looks at the other tokens of ours and removes the dead ones.
@@ -248,6 +297,7 @@ fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -> Result<Sc
         first: None,
         removed: Vec::new(),
         in_the_way_at: None,
+        in_the_way: None,
     };
     for candidate in found {
         // The same session's file is replaced, not passed.
@@ -260,22 +310,37 @@ fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -> Result<Sc
                     scan.removed.push(candidate.file().to_owned());
                 }
             }
-            Verdict::Stays { dies_at } => {
-                let Some(name) = candidate.into_token_name() else {
-                    continue;
-                };
-                if name.sorts_before(own) {
-                    let earlier = [scan.in_the_way_at, dies_at].into_iter().flatten().min();
-                    scan.in_the_way_at = earlier;
-                }
-                let first = scan.first.as_ref();
-                if first.is_none_or(|first| name.sorts_before(first)) {
-                    scan.first = Some(name);
+            Verdict::Stays {
+                dies_at,
+                is_refused,
+            } => {
+                if let Some(name) = candidate.into_token_name() {
+                    scan.pass(name, own, dies_at, is_refused);
                 }
             }
         }
     }
     Ok(scan)
+}
+
+impl Scan {
+    /// Takes note of a token that stays.
+    fn pass(&mut self, name: TokenName, own: &TokenName, dies_at: Option<u64>, is_refused: bool) {
+        let comes_before = |other: &Option<TokenName>| {
+            let other = other.as_ref();
+            other.is_none_or(|other| name.sorts_before(other))
+        };
+        if name.sorts_before(own) {
+            let earlier = [self.in_the_way_at, dies_at].into_iter().flatten().min();
+            self.in_the_way_at = earlier;
+            if is_refused && comes_before(&self.in_the_way) {
+                self.in_the_way = Some(name.clone());
+            }
+        }
+        if comes_before(&self.first) {
+            self.first = Some(name);
+        }
+    }
 }
 
 /// Puts a new token in place; a failure leaves nothing of it.

@@ -30,13 +30,17 @@ fn name_at(seconds: u64, host: &str) -> TokenName {
     TokenName::new(seconds * 1_000_000_000, host, SessionId::random().unwrap())
 }
 
+fn owner() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 fn judge(alive: &[&TokenName]) -> Arc<Judge> {
     let alive: HashSet<_> = alive.iter().map(|name| name.id()).collect();
     Arc::new(Judge {
         now: NOW,
         host: "ap1".into(),
         alive,
-        keys: vec![key(b"current")],
+        keys: Arc::from([key(b"current")]),
     })
 }
 
@@ -113,8 +117,8 @@ fn the_token_is_private_in_private_directories() {
         );
     }
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 1);
-    assert!(remove(home.0.path(), &name).unwrap());
-    assert!(!remove(home.0.path(), &name).unwrap());
+    assert!(remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
+    assert!(!remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
 }
 
@@ -237,7 +241,7 @@ fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
     let mut plan = home.plan(&name, judge(&[&name]));
     plan.insist = true;
     assert!(removed(write(&plan).unwrap()).is_empty());
-    assert!(remove(home.0.path(), &name).unwrap());
+    assert!(remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
     let moved = name.in_front_of(&ahead);
     assert!(removed(home.write(&moved).unwrap()).is_empty());
     let mut names: Vec<_> = fs::read_dir(home.tokens_d())
@@ -280,25 +284,32 @@ fn a_home_that_is_not_one_is_an_error_with_its_path() {
         "{text}"
     );
     // It may be a file system that is not mounted just now, with a token on it.
-    for away in [Path::new("/no/such/home"), home.0.path()] {
-        let error = remove(away, &name_at(NOW, "ap1")).unwrap_err();
+    let empty = Home::new();
+    for away in [Path::new("/no/such/home"), empty.0.path()] {
+        let error = remove(away, owner(), &[name_at(NOW, "ap1")]).unwrap_err();
         assert!(matches!(error, Error::Away { .. }), "{error}");
     }
+    // Somebody lives there, and has taken tokens.d away.
+    assert!(!remove(home.0.path(), owner(), &[name_at(NOW, "ap1")]).unwrap());
+    let error = remove(home.0.path(), owner() + 1, &[name_at(NOW, "ap1")]).unwrap_err();
+    assert!(matches!(error, Error::Away { .. }), "{error}");
     let there = Home::with_tokens_d();
-    assert!(!remove(there.0.path(), &name_at(NOW, "ap1")).unwrap());
+    assert!(!remove(there.0.path(), owner(), &[name_at(NOW, "ap1")]).unwrap());
 }
 
 fn renewal(home: &Home, name: &TokenName) -> Renewal {
     Renewal {
         home: home.0.path().to_owned(),
         name: name.clone(),
-        contents: Some(Zeroizing::new(b"the.newer.token\n".to_vec())),
-        is_first: false,
+        owner: owner(),
+        contents: Some(Arc::new(Zeroizing::new(b"the.newer.token\n".to_vec()))),
+        moves_from: None,
+        missing: Missing::Removed,
         judge: Judge {
             now: NOW,
             host: "ap1".into(),
             alive: HashSet::new(),
-            keys: Vec::new(),
+            keys: Arc::from([]),
         },
         abandoned: Arc::new(AtomicBool::new(false)),
     }
@@ -327,9 +338,11 @@ fn a_token_that_its_user_removed_is_not_brought_back() {
     assert!(!renew(&renewal(&home, &name)).unwrap().is_there);
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
     fs::remove_dir(home.tokens_d()).unwrap();
+    assert!(!renew(&renewal(&home, &name)).unwrap().is_there);
+    fs::remove_dir(home.0.path().join(".condor")).unwrap();
     assert!(renew(&renewal(&home, &name)).is_err(), "it may come back");
     let mut first = renewal(&home, &name);
-    first.is_first = true;
+    first.missing = Missing::NeverWritten;
     assert!(renew(&first).unwrap().is_there);
     assert!(home.path(&name).exists());
 }
@@ -368,13 +381,13 @@ fn all_that_a_session_has_is_found_by_its_id() {
     for file in [name.to_string(), format!(".{name}"), other.to_string()] {
         home.put(file, "x");
     }
-    assert!(remove_session(home.0.path(), name.id()).unwrap());
+    assert!(remove_session(home.0.path(), owner(), name.id()).unwrap());
     let left: Vec<_> = fs::read_dir(home.tokens_d())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(left, [other.to_string()]);
-    assert!(!remove_session(home.0.path(), name.id()).unwrap());
+    assert!(!remove_session(home.0.path(), owner(), name.id()).unwrap());
 }
 
 #[test]
@@ -439,4 +452,24 @@ fn whoever_insists_is_written_behind_a_living_token() {
     plan.insist = true;
     assert_eq!(write(&plan).unwrap().behind, None);
     assert!(home.path(&name).exists());
+}
+
+#[test]
+fn a_renewal_moves_in_front_of_a_token_that_this_hosts_key_does_not_verify() {
+    let home = Home::with_tokens_d();
+    let (name, other) = (name_at(NOW - 9000, "ap1"), name_at(NOW - 8000, "ap2"));
+    let own_key = name_at(NOW - 7000, "ap3");
+    home.put(&name, "old");
+    home.put(&other, &token(b"replaced", NOW + 500));
+    home.put(&own_key, &token(b"current", NOW + 500));
+    let mut first = renewal(&home, &name);
+    first.judge.keys = Arc::from([key(b"current")]);
+    let seen = renew(&first).unwrap();
+    assert_eq!(seen.in_the_way, Some(other.clone()));
+    let mut second = renewal(&home, &name.in_front_of(&other));
+    second.judge.keys = Arc::from([key(b"current")]);
+    second.moves_from = Some(name.clone());
+    assert_eq!(renew(&second).unwrap().in_the_way, None);
+    assert!(!home.path(&name).exists() && home.path(&second.name).exists());
+    assert!(home.path(&other).exists(), "it may work on its own host");
 }

@@ -146,13 +146,43 @@ fn a_session_is_found_again_by_its_process_and_service() {
 }
 
 #[test]
-fn of_several_sessions_of_a_process_none_is_guessed() {
+fn of_several_sessions_of_a_process_each_close_ends_one_the_oldest_first() {
+    let mut lab = Lab::new();
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(lab.opened().record().name());
+        lab.host.now_ns += 1_000_000_000;
+    }
+    let uid = lab.host.euid;
+    let sessions = Sessions::of(&lab.config.state_dir, uid, uid).unwrap();
+    fs::write(sessions.path_of(&names[1]), "{").unwrap();
+    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid).unwrap();
+    for wanted in [&names[0], &names[2]] {
+        let session = held().unwrap();
+        assert_eq!(session.record().name(), *wanted);
+        session.close(&lab.host, &lab.log).unwrap();
+    }
+    assert!(held().is_none(), "a damaged record stops nobody");
+}
+
+#[test]
+fn a_close_without_data_leaves_sessions_alone_that_have_closed() {
     let lab = Lab::new();
-    let uid = lab.opened().record().user.uid;
-    lab.opened();
-    let error = Session::held_by(&lab.host, &lab.config, "sshd", uid).unwrap_err();
-    assert!(matches!(error, Error::Ambiguous { sessions: 2 }), "{error}");
-    assert_eq!(lab.tokens().len(), 2);
+    let session = lab.opened();
+    let uid = lab.host.euid;
+    let sessions = Sessions::of(&lab.config.state_dir, uid, uid).unwrap();
+    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid).unwrap();
+    sessions.mark_ended(&session.record().name()).unwrap();
+    assert!(held().is_none());
+    let deadline = Deadline::after(lab.config.timeout);
+    let other = lab.opened();
+    let mut record = other.record().clone();
+    record.phase = crate::record::Phase::Lingering;
+    let name = record.name();
+    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
+    locked.replace(&record).unwrap();
+    drop(locked);
+    assert!(held().is_none());
 }
 
 #[test]
@@ -317,7 +347,7 @@ fn any_number_of_dead_tokens_gives_a_few_lines() {
     lab.opened();
     let lines = lab.log.lines();
     let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
-    assert_eq!(count("Info: dead token removed"), NAMED);
+    assert_eq!(count("Notice: dead token removed"), NAMED);
     assert_eq!(count("more dead tokens removed user=alice files=42"), 1);
     assert_eq!(lab.tokens().len(), 2);
 }

@@ -74,9 +74,7 @@ pub(super) fn end(record: &Record, seen: Seen) -> Option<Event> {
     }
     match record.phase {
         Phase::Lingering => (!seen.has_processes).then_some(Event::Finished),
-        Phase::Open | Phase::Removed => {
-            (!seen.is_held && !seen.has_processes).then_some(Event::Ended)
-        }
+        Phase::Open => (!seen.is_held && !seen.has_processes).then_some(Event::Ended),
     }
 }
 
@@ -88,7 +86,7 @@ pub(super) fn need(
     lifetime: Lifetime,
     now: u64,
 ) -> Result<Need> {
-    if record.phase == Phase::Removed {
+    if record.removed {
         return Ok(Need::Nothing);
     }
     if seen.sign == Some(Sign::Pending) {
@@ -137,8 +135,6 @@ mod tests {
             (Phase::Open, false, false, Some(Event::Ended)),
             // Killed, with processes of a session that may linger.
             (Phase::Open, false, true, None),
-            (Phase::Removed, false, false, Some(Event::Ended)),
-            (Phase::Removed, true, false, None),
             (Phase::Lingering, false, true, None),
             (Phase::Lingering, false, false, Some(Event::Finished)),
             // A host that holds many sessions lives on.

@@ -42,6 +42,9 @@ pub struct Options {
     pub dry_run: bool,
     /// How often a reconcile is scheduled to run; none if this one was typed.
     pub every: Option<Duration>,
+    /// What is wrong with the configuration: then what has ended is ended, with the
+    /// defaults, and nothing is renewed.
+    pub broken: Option<String>,
 }
 
 /// What was done, or would be.
@@ -73,8 +76,8 @@ pub enum What {
 pub struct Action {
     /// What.
     pub what: What,
-    /// Whose.
-    pub uid: u32,
+    /// Whose, if it was about one user.
+    pub uid: Option<u32>,
     /// The user's name, where the record says it.
     pub user: Option<String>,
     /// The session, if it was about one.
@@ -128,7 +131,10 @@ pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log)
         log,
         boot: boot_id()?,
         lifetime: config.lifetime_of(renewed),
-        signer: OnceLock::new(),
+        signer: options
+            .broken
+            .clone()
+            .map_or_else(OnceLock::new, |why| OnceLock::from(Err(why))),
     };
     let mut uids = Sessions::uids(&config.state_dir)?;
     uids.retain(|uid| options.uid.is_none_or(|wanted| wanted == *uid));
@@ -197,7 +203,7 @@ impl Run<'_> {
         }
         Some(Action {
             what: What::Failed,
-            uid: self.host.euid,
+            uid: None,
             user: None,
             session: None,
             why: format!("no token can be renewed: {why}"),
@@ -256,7 +262,7 @@ fn identity(file: &std::path::Path) -> Option<[u64; 5]> {
 fn failure(uid: u32, user: Option<&str>, session: Option<SessionId>, error: &Error) -> Action {
     Action {
         what: What::Failed,
-        uid,
+        uid: Some(uid),
         user: user.map(str::to_owned),
         session,
         why: error.to_string(),

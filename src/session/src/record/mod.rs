@@ -20,7 +20,7 @@ use crate::user::User;
 pub use name::{Kind, RecordName};
 
 /// The version this code writes; it reads no other.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A session that was given a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +41,15 @@ pub struct Record {
     pub holder: Holder,
     /// What has become of it since.
     pub phase: Phase,
+    /// Whether its user took the token away; it gets no other.
+    pub removed: bool,
     /// How the processes of the session are found when it closes; none if
     /// closing ends it whatever they do.
     pub linger: Option<Trace>,
     /// The name of the token file in tokens.d.
     pub file: TokenName,
+    /// The name that the token file is about to have, or has already.
+    pub moving_to: Option<TokenName>,
     /// When the tokens were signed, as seconds since 1970 UTC.
     pub issued: u64,
     /// When the tokens expire, as seconds since 1970 UTC.
@@ -65,8 +69,6 @@ pub enum Phase {
     Open,
     /// It was closed and lives as long as its processes.
     Lingering,
-    /// Its user took the token away; it gets no other.
-    Removed,
 }
 
 /// What is known of a token that was made; not the token.
@@ -135,8 +137,10 @@ impl Record {
             opened: issued,
             holder,
             phase: Phase::Open,
+            removed: false,
             linger,
             file,
+            moving_to: None,
             issued,
             expires,
             clear_at: None,
@@ -149,6 +153,11 @@ impl Record {
         self.issued = term.issued;
         self.expires = term.expires;
         self.tokens = term.tokens;
+    }
+
+    /// Whether the tokens have expired: whoever finds them may remove them.
+    pub fn is_overdue(&self, now: u64) -> bool {
+        self.expires < now
     }
 
     /// When half of the tokens' life is over, as seconds since 1970 UTC.
@@ -197,14 +206,21 @@ impl Record {
         Ok(bytes)
     }
 
+    /// The version of a record that another version of this program wrote.
+    pub fn other_version(bytes: &[u8]) -> Option<u32> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let seen: Versioned = serde_json::from_slice(bytes).ok()?;
+        (seen.version != VERSION).then_some(seen.version)
+    }
+
     /// Reads a record back. The text of the error says what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if record.version != VERSION {
-            return Err(format!(
-                "it has version {}, this program knows {VERSION}",
-                record.version
-            ));
+            return Err(format!("it has version {}", record.version));
         }
         if record.file.id() != record.session {
             return Err("its token file belongs to another session".into());
@@ -283,7 +299,7 @@ pub(crate) mod tests {
         let record = sample(SessionId::random().unwrap(), alice(), holder());
         let text = String::from_utf8(record.to_bytes().unwrap()).unwrap();
         for (from, to) in [
-            ("\"version\":1", "\"version\":2"),
+            ("\"version\":2", "\"version\":3"),
             ("/home/alice", "home/alice"),
             ("\"service\"", "\"extra\":1,\"service\""),
             ("0-session-", "../"),
@@ -301,6 +317,10 @@ pub(crate) mod tests {
                 .unwrap_err()
                 .contains("another session")
         );
+        let newer = text.replace("\"version\":2", "\"version\":3,\"more\":0");
+        assert_eq!(Record::other_version(newer.as_bytes()), Some(3));
+        assert_eq!(Record::other_version(text.as_bytes()), None);
+        assert_eq!(Record::other_version(b"{"), None);
         for end in 0..text.len() - 1 {
             assert!(Record::from_bytes(&text.as_bytes()[..end]).is_err());
         }

@@ -61,6 +61,8 @@ pub struct Listing {
     pub ended: HashSet<SessionId>,
     /// Sessions whose home did not answer when they opened.
     pub pending: HashSet<SessionId>,
+    /// The names of the records beside which these signs lie.
+    pub signed: Vec<RecordName>,
     /// Records being written, or left so by a crash.
     pub unfinished: Vec<RecordName>,
 }
@@ -119,9 +121,11 @@ impl Sessions {
                 Some((name, Kind::Unfinished)) => listing.unfinished.push(name),
                 Some((name, Kind::Ended)) => {
                     listing.ended.insert(name.session);
+                    listing.signed.push(name);
                 }
                 Some((name, Kind::Pending)) => {
                     listing.pending.insert(name.session);
+                    listing.signed.push(name);
                 }
                 None => {}
             }
@@ -224,6 +228,7 @@ impl Sessions {
             &self.dir,
             aside.as_str(),
         )
+        .or_else(gone_is_fine)
         .map_err(|e| Error::io("set aside the record", self.path_of(name), e))?;
         Ok(self.path.join(aside))
     }
@@ -237,17 +242,24 @@ impl Sessions {
         let dir = enter(&top, DAMAGED, &to, euid)?;
         let aside = name.damaged();
         renameat(&self.dir, aside.as_str(), &dir, aside.as_str())
+            .or_else(gone_is_fine)
             .map_err(|e| Error::io("set aside the record", self.path.join(&aside), e))?;
         Ok(to.join(aside))
     }
 
-    /// Removes a record that was never finished; its writer has to be gone.
-    pub fn remove_unfinished(&self, name: &RecordName) -> Result<()> {
-        let file = name.unfinished();
-        match unlinkat(&self.dir, file.as_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::io("remove", self.path.join(file), errno).with_remedy(REMEDY)),
+    /// Removes what was left of a record that is not there: its writer, or whoever
+    /// left a sign, has to be gone.
+    pub fn remove_leftovers(&self, name: &RecordName) -> Result<()> {
+        for file in [name.unfinished(), name.ended(), name.pending()] {
+            match unlinkat(&self.dir, file.as_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    let path = self.path.join(file);
+                    return Err(Error::io("remove", path, errno).with_remedy(REMEDY));
+                }
+            }
         }
+        Ok(())
     }
 
     fn open(&self, name: &RecordName) -> nix::Result<File> {
@@ -342,6 +354,14 @@ pub fn probe(state_dir: &Path, euid: u32) -> Result<Probe> {
     Ok(Probe::Ready)
 }
 
+/// Another reconcile was first.
+fn gone_is_fine(errno: Errno) -> nix::Result<()> {
+    match errno {
+        Errno::ENOENT => Ok(()),
+        other => Err(other),
+    }
+}
+
 fn is_linked(file: &File) -> nix::Result<bool> {
     Ok(fstat(file)?.st_nlink > 0)
 }
@@ -354,10 +374,11 @@ fn read_record(file: &File, path: &Path) -> Result<Record> {
         .rewind()
         .and_then(|()| reader.take(RECORD_LIMIT).read_to_end(&mut bytes))
         .map_err(|e| Error::io("read the record", path, e))?;
-    Record::from_bytes(&bytes).map_err(|why| Error::Damaged {
-        path: path.to_owned(),
-        why,
-    })
+    let path = path.to_owned();
+    if let Some(version) = Record::other_version(&bytes) {
+        return Err(Error::Version { path, version });
+    }
+    Record::from_bytes(&bytes).map_err(|why| Error::Damaged { path, why })
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@
 //! holder; its user is the one whose directory it is in.
 
 use super::super::{Action, Run, What, failure};
-use super::One;
+use super::{Home, One};
 use crate::acting::as_user;
 use crate::audit::Event;
-use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::log::Line;
@@ -20,8 +19,7 @@ impl One<'_> {
     pub(super) fn set_aside(&mut self, name: &RecordName, why: &str) -> Result<()> {
         let mut words = format!("its record is damaged: {why}");
         if !self.run.options.dry_run {
-            let deadline = Deadline::after(self.run.config.timeout);
-            let Some(locked) = self.sessions.lock(name, deadline)? else {
+            let Some(locked) = self.sessions.lock(name, self.deadline)? else {
                 return Ok(());
             };
             // Somebody may have replaced it by now.
@@ -40,7 +38,7 @@ impl One<'_> {
         }
         self.actions.push(Action {
             what: What::SetAside,
-            uid: self.uid,
+            uid: Some(self.uid),
             user: None,
             session: Some(name.session),
             why: words,
@@ -51,17 +49,19 @@ impl One<'_> {
     }
 
     /// Ends a session of which only the id and the holder are known, once its holder has ended.
-    pub(super) fn damaged(&mut self, name: &RecordName) {
+    pub(super) fn damaged(&mut self, name: &RecordName) -> Home {
         let ended = match self.is_held(&name.holder) {
-            Ok(true) => return,
-            Ok(false) if self.run.options.dry_run => return,
+            Ok(true) => return Home::Answers,
+            Ok(false) if self.run.options.dry_run => return Home::Answers,
             Ok(false) => self.end_damaged(name),
             Err(error) => Err(error),
         };
-        if let Err(error) = ended {
-            let action = failure(self.uid, None, Some(name.session), &error);
-            self.actions.push(action);
-        }
+        let Err(error) = ended else {
+            return Home::Answers;
+        };
+        let action = failure(self.uid, None, Some(name.session), &error);
+        self.actions.push(action);
+        Home::after(&error)
     }
 
     fn end_damaged(&mut self, name: &RecordName) -> Result<()> {
@@ -74,10 +74,9 @@ impl One<'_> {
             Err(error) => return Err(error),
         };
         if let Some(user) = &user {
-            let deadline = Deadline::after(config.timeout);
-            let home = user.home.clone();
-            as_user(user, host.euid, deadline, move || {
-                home::remove_session(&home, session)
+            let (home, owner) = (user.home.clone(), user.uid);
+            as_user(user, host.euid, self.deadline, move || {
+                home::remove_session(&home, owner, session)
             })?;
         }
         let user = user.map(|user| user.name);
@@ -90,7 +89,7 @@ impl One<'_> {
         self.run.log.notice(&line);
         self.actions.push(Action {
             what: What::Ended,
-            uid: self.uid,
+            uid: Some(self.uid),
             user,
             session: Some(session),
             why: format!("its damaged record is kept as {}", kept.display()),

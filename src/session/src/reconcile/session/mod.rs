@@ -16,10 +16,11 @@ use crate::deadline::Deadline;
 use crate::ending;
 use crate::error::{Error, Result};
 use crate::holder::Holder;
-use crate::home::{self, Judge, Renewal};
+use crate::home::{self, Judge, Missing, Renewal, Renewed};
+use crate::issuer::Signer;
 use crate::journal::Journal;
 use crate::log::Line;
-use crate::name::SessionId;
+use crate::name::{SessionId, TokenName};
 use crate::open::log_removed;
 use crate::record::{Phase, Record, RecordName};
 use crate::state::{Listing, Locked, Sessions};
@@ -48,16 +49,27 @@ impl Run<'_> {
             listing: &listing,
             holders: HashMap::new(),
             actions: &mut report.actions,
+            deadline: Deadline::after(self.config.timeout),
+            is_troubled: !complaints::is_new(
+                &self.config.run_dir,
+                &uid.to_string(),
+                self.host.now(),
+            ),
         };
         report.sessions = listing.records.len();
         one.tidy()?;
-        for name in &listing.records {
-            if one.attend(name) == Home::Silent {
+        // What a slow home leaves undone is done by the next run: what was done is not due then.
+        let names = listing.records.iter().map(|name| (name, false));
+        let damaged = listing.damaged.iter().map(|name| (name, true));
+        for (name, is_damaged) in names.chain(damaged) {
+            let home = if is_damaged {
+                one.damaged(name)
+            } else {
+                one.attend(name)
+            };
+            if home == Home::Silent {
                 break;
             }
-        }
-        for name in &listing.damaged {
-            one.damaged(name);
         }
         Ok(())
     }
@@ -68,30 +80,47 @@ impl Run<'_> {
             return;
         }
         let (run_dir, now, subject) = (&self.config.run_dir, self.host.now(), uid.to_string());
-        let failed = |action: &&Action| action.what == What::Failed;
-        if !report.actions.iter().any(|action| failed(&action)) {
+        let is_trouble = |action: &&Action| matches!(action.what, What::Failed | What::Waiting);
+        let mut troubles = report.actions.iter().filter(is_trouble).peekable();
+        if troubles.peek().is_none() {
             return complaints::forget(run_dir, &subject);
         }
         if !complaints::is_new(run_dir, &subject, now) {
             return;
         }
-        for action in report.actions.iter().filter(failed) {
+        for action in troubles {
             let line = Line::new("a session could not be looked after")
                 .field("uid", uid)
                 .field_if("user", action.user.as_ref())
                 .field_if("session", action.session)
                 .because(&action.why);
-            self.log.error(&line);
+            match action.what {
+                What::Waiting => self.log.warning(&line),
+                _ => self.log.error(&line),
+            }
         }
         complaints::remember(run_dir, &subject, now);
     }
 }
+
+/// The bytes of a token file, wiped when nobody needs them any more.
+type Contents = Arc<Zeroizing<Vec<u8>>>;
 
 /// Whether it is worth going on with this user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Home {
     Answers,
     Silent,
+}
+
+impl Home {
+    fn after(error: &Error) -> Self {
+        match error {
+            // A lock is held for long by whoever waits for the same home.
+            Error::HomeTimeout { .. } | Error::Locked { .. } => Self::Silent,
+            _ => Self::Answers,
+        }
+    }
 }
 
 struct One<'a> {
@@ -101,6 +130,10 @@ struct One<'a> {
     listing: &'a Listing,
     holders: HashMap<Holder, bool>,
     actions: &'a mut Vec<Action>,
+    /// For all of this home: it holds up nobody for longer.
+    deadline: Deadline,
+    /// Whether something failed here in the last run, and most likely will again.
+    is_troubled: bool,
 }
 
 impl One<'_> {
@@ -115,26 +148,32 @@ impl One<'_> {
     fn done(&mut self, what: What, record: &Record, why: &str) {
         self.actions.push(Action {
             what,
-            uid: self.uid,
+            uid: Some(self.uid),
             user: Some(record.user.name.clone()),
             session: Some(record.session),
             why: why.to_owned(),
         });
     }
 
-    /// Removes what a killed login left of a record it had not finished.
+    /// Removes what a killed login left of a record it had not finished, and signs
+    /// beside records that are gone.
     fn tidy(&mut self) -> Result<()> {
+        for name in &self.listing.signed {
+            if !self.sessions.has(name) && !self.run.options.dry_run {
+                self.sessions.remove_leftovers(name)?;
+            }
+        }
         for name in &self.listing.unfinished {
             // Whoever replaces a record that is there removes what it leaves.
             if self.is_held(&name.holder)? || self.sessions.has(name) {
                 continue;
             }
             if !self.run.options.dry_run {
-                self.sessions.remove_unfinished(name)?;
+                self.sessions.remove_leftovers(name)?;
             }
             self.actions.push(Action {
                 what: What::Tidied,
-                uid: self.uid,
+                uid: Some(self.uid),
                 user: None,
                 session: Some(name.session),
                 why: "its login was killed before it had a token".into(),
@@ -162,10 +201,7 @@ impl One<'_> {
                     action.what = What::Waiting;
                 }
                 self.actions.push(action);
-                match error {
-                    Error::HomeTimeout { .. } => Home::Silent,
-                    _ => Home::Answers,
-                }
+                Home::after(&error)
             }
         }
     }
@@ -231,7 +267,7 @@ impl One<'_> {
             return Ok(false);
         }
         trace
-            .is_left(&record.holder)
+            .is_left(&record.holder, record.user.uid)
             .map_err(|e| Error::io("list the processes under", "/proc", e))
     }
 
@@ -250,57 +286,55 @@ impl One<'_> {
 
     /// Takes the lock, looks again and does what is needed now.
     fn work(&mut self, name: &RecordName) -> Result<()> {
-        let deadline = Deadline::after(self.run.config.timeout);
-        let Some(locked) = self.sessions.lock(name, deadline)? else {
+        let Some(locked) = self.sessions.lock(name, self.deadline)? else {
             return Ok(());
         };
         let record = locked.read()?;
         match self.need(&record)? {
             Need::Nothing => Ok(()),
             need @ Need::End(event) => {
-                ending::end(locked, &record, event, deadline, &self.journal())?;
+                ending::end(locked, &record, event, self.deadline, &self.journal())?;
                 self.would(need, &record);
                 Ok(())
             }
-            need => self.renew(locked, record, need, deadline),
+            need => self.renew(locked, record, need),
         }
     }
 
     /// Signs new tokens and puts them in place of the old ones, and clears dead
     /// ones away; or only does the latter.
-    fn renew(
-        &mut self,
-        mut locked: Locked<'_>,
-        record: Record,
-        need: Need,
-        deadline: Deadline,
-    ) -> Result<()> {
+    fn renew(&mut self, mut locked: Locked<'_>, record: Record, need: Need) -> Result<()> {
         let mut next = record.clone();
         let signed = self.mint(&mut next, need)?;
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let renewal = Renewal {
-            home: record.user.home.clone(),
-            name: record.file.clone(),
-            contents: signed,
-            is_first: need == Need::Write,
-            judge: self.judge(),
-            abandoned: Arc::clone(&abandoned),
+        let missing = if need == Need::Write {
+            Missing::NeverWritten
+        } else if record.is_overdue(self.run.host.now()) {
+            Missing::Expired
+        } else {
+            Missing::Removed
         };
-        let share = locked.share();
-        let written = as_user(&record.user, self.run.host.euid, deadline, move || {
-            let _share = share;
-            home::renew(&renewal)
-        });
-        abandoned.store(true, Ordering::SeqCst);
-        let written = written?;
+        let written = self.write(&mut locked, &mut next, missing, signed.as_ref());
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                if self.is_troubled && matches!(error, Error::HomeTimeout { .. }) {
+                    // The thread may have written it all the same.
+                    self.note(need, &next);
+                }
+                return Err(error);
+            }
+        };
         log_removed(self.run.log, &record, &written.removed);
         if !written.is_there {
             next = record;
-            next.phase = Phase::Removed;
+            next.removed = true;
             locked.replace(&next)?;
             self.journal().say(Event::Removed, &next);
             self.done(What::Removed, &next, "its user took the token away");
             return Ok(());
+        }
+        if self.is_troubled {
+            self.note(need, &next);
         }
         next.clear_at = written.in_the_way_at;
         locked.replace(&next)?;
@@ -318,29 +352,92 @@ impl One<'_> {
     }
 
     /// New tokens for a record, unless only the way is to be cleared.
-    fn mint(&self, next: &mut Record, need: Need) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let event = match need {
-            Need::Renew(_) => Event::Renewed,
-            Need::Write => Event::Delayed,
-            _ => return Ok(None),
-        };
+    fn mint(&self, next: &mut Record, need: Need) -> Result<Option<Contents>> {
+        if !matches!(need, Need::Renew(_) | Need::Write) {
+            return Ok(None);
+        }
         let signer = self.run.signer();
         let signer = signer.map_err(|why| Error::Config(why.to_owned()))?;
         let batch = signer.sign(&next.user.name, self.run.host.now(), self.run.lifetime)?;
         next.renew(batch.term);
-        // First: whatever happens from here on, the ids of all tokens that may exist are known.
-        self.journal().note(event, next);
-        Ok(Some(batch.contents))
+        if !self.is_troubled {
+            // First: whatever happens from here on, the ids of all tokens that may exist are
+            // known. Where every run fails that would be a line in the audit each time.
+            self.note(need, next);
+        }
+        Ok(Some(Arc::new(batch.contents)))
     }
 
-    /// Tells dead tokens by their age alone: logins look at signatures.
+    fn note(&self, need: Need, next: &Record) {
+        match need {
+            Need::Renew(_) => self.journal().note(Event::Renewed, next),
+            Need::Write => self.journal().note(Event::Delayed, next),
+            _ => {}
+        }
+    }
+
+    /// Writes to the home, in front of a token that would be read first and that
+    /// nobody takes who has this host's keys: its host is down or has another key.
+    fn write(
+        &self,
+        locked: &mut Locked<'_>,
+        next: &mut Record,
+        missing: Missing,
+        contents: Option<&Contents>,
+    ) -> Result<Renewed> {
+        let written = self.write_once(locked, next, missing, contents, None)?;
+        let in_front = match &written.in_the_way {
+            Some(first) if contents.is_some() && written.is_there => next.file.in_front_of(first),
+            _ => return Ok(written),
+        };
+        // The record knows both names before there are two files.
+        next.moving_to = Some(in_front.clone());
+        locked.replace(next)?;
+        let from = std::mem::replace(&mut next.file, in_front);
+        let moved = self.write_once(locked, next, missing, contents, Some(from))?;
+        next.moving_to = None;
+        Ok(moved)
+    }
+
+    fn write_once(
+        &self,
+        locked: &Locked<'_>,
+        next: &Record,
+        missing: Missing,
+        contents: Option<&Contents>,
+        moves_from: Option<TokenName>,
+    ) -> Result<Renewed> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let renewal = Renewal {
+            home: next.user.home.clone(),
+            owner: next.user.uid,
+            name: next.file.clone(),
+            contents: contents.cloned(),
+            moves_from,
+            missing,
+            judge: self.judge(),
+            abandoned: Arc::clone(&abandoned),
+        };
+        let share = locked.share();
+        let written = as_user(&next.user, self.run.host.euid, self.deadline, move || {
+            let _share = share;
+            home::renew(&renewal)
+        });
+        abandoned.store(true, Ordering::SeqCst);
+        written
+    }
+
+    /// Tells dead tokens from living ones.
     fn judge(&self) -> Judge {
         let records = self.listing.records.iter();
         Judge {
             now: self.run.host.now(),
             host: self.run.host.name.clone(),
             alive: records.map(|name| name.session).collect(),
-            keys: Vec::new(),
+            keys: self
+                .run
+                .signer()
+                .map_or_else(|_| Arc::from([]), Signer::share_keys),
         }
     }
 }
