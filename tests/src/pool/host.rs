@@ -342,16 +342,11 @@ fn write_configuration(upper: &Path, net: u8, name: &str, address: &str, signing
 /// A control group of the host's own, below which systemd-nspawn makes its own.
 fn control_group(netns: &str) -> PathBuf {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    let unified = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    let unified = unified
-        .filter(|words| words.get(2) == Some(&"cgroup2"))
-        .map(|words| PathBuf::from(words[1]));
-    let group = unified
-        .last()
-        .expect("cgroup2 is mounted nowhere")
-        .join(netns);
+    let mounted = mounts.lines().find_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words[2] == "cgroup2").then(|| PathBuf::from(words[1]))
+    });
+    let group = mounted.expect("cgroup2 is mounted nowhere").join(netns);
     fs::create_dir_all(&group).unwrap();
     group
 }
