@@ -5,7 +5,7 @@
 //! session to be alive.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -94,7 +94,7 @@ pub(crate) struct Process {
 impl Process {
     /// None if there is no such process or it is a zombie.
     pub(crate) fn read(pid: u32) -> io::Result<Option<Self>> {
-        match fs::read(format!("/proc/{pid}/stat")) {
+        match read_proc(&format!("/proc/{pid}/stat")) {
             Ok(stat) => Self::parse(&stat)
                 .map(Some)
                 .or_else(|| is_ended(&stat).then_some(None))
@@ -129,8 +129,16 @@ impl Process {
 
 /// The id of this boot.
 pub fn boot_id() -> Result<String> {
-    let text = fs::read_to_string(BOOT_ID).map_err(|e| proc_error(BOOT_ID, e))?;
-    Ok(text.trim().to_owned())
+    let text = read_proc(BOOT_ID).map_err(|e| proc_error(BOOT_ID, e))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}
+
+/// Reads one of the short files of /proc, which give all they have at once: every
+/// login reads some, and growing a buffer would cost it a dozen system calls.
+fn read_proc(path: &str) -> io::Result<Vec<u8>> {
+    let mut buffer = [0; 1024];
+    let length = fs::File::open(path)?.read(&mut buffer)?;
+    Ok(buffer[..length].to_vec())
 }
 
 fn is_ended(stat: &[u8]) -> bool {

@@ -13,7 +13,7 @@ use crate::close::Session;
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::holder::{Holder, boot_id};
+use crate::holder::Holder;
 use crate::home::{self, Judge, Plan};
 use crate::host::Host;
 use crate::issuer::Signer;
@@ -82,7 +82,7 @@ fn prepare(config: &Config, host: &Host, opening: Opening, log: &dyn Log) -> Res
     let sessions = Sessions::of(&config.state_dir, opening.user.uid, host.euid)?;
     let Sorted {
         mut alive, ended, ..
-    } = sort_sessions(&sessions, log)?;
+    } = sort_sessions(&sessions, &host.holder.boot, log)?;
     let name = TokenName::new(host.now_ns, &host.name, SessionId::random()?);
     alive.insert(name.id());
     let judge = Judge {
@@ -135,8 +135,7 @@ impl Sorted {
     }
 }
 
-fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
-    let boot = boot_id()?;
+fn sort_sessions(sessions: &Sessions, boot: &str, log: &dyn Log) -> Result<Sorted> {
     let mut holders: HashMap<Holder, bool> = HashMap::new();
     let mut sorted = Sorted::default();
     let listing = sessions.list()?;
@@ -145,7 +144,7 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
             Some(known) => *known,
             None => *holders
                 .entry(name.holder.clone())
-                .or_insert(name.holder.is_alive_in(&boot)?),
+                .or_insert(name.holder.is_alive_in(boot)?),
         };
         let is_closed = listing.ended.contains(&name.session);
         if (is_alive && !is_closed) || sorted.ended.len() >= SWEEP_LIMIT {
@@ -153,7 +152,7 @@ fn sort_sessions(sessions: &Sessions, log: &dyn Log) -> Result<Sorted> {
             continue;
         }
         match sessions.read(&name) {
-            Ok(Some(record)) if !is_closed && sorted.may_linger(&record, &boot) => {
+            Ok(Some(record)) if !is_closed && sorted.may_linger(&record, boot) => {
                 sorted.alive.insert(name.session);
             }
             Ok(Some(record)) => sorted.ended.push((name, record)),

@@ -38,7 +38,8 @@ pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>> {
         });
     }
     refuse_unsafe(path, &stat, euid, 0o022)?;
-    let mut text = String::new();
+    let size = usize::try_from(stat.st_size).unwrap_or(0);
+    let mut text = String::with_capacity(size.min(64 * 1024) + 1);
     file.take(LIMIT + 1)
         .read_to_string(&mut text)
         .map_err(|error| {

@@ -575,25 +575,43 @@ fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
     assert_eq!(lab.tokens(), [other.to_string()]);
 }
 
+/// A session whose reconcile was killed while it moved its token to another name;
+/// the names, old and new.
+fn moving(lab: &Lab) -> (Session, String, String) {
+    let session = opened(lab);
+    let sessions = sessions(lab);
+    let deadline = Deadline::after(lab.config.timeout);
+    let name = session.record().name();
+    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
+    let mut moving = session.record().clone();
+    let to = moving.file.in_front_of(&moving.file);
+    moving.moving_to = Some(to.clone());
+    locked.replace(&moving).unwrap();
+    drop(locked);
+    let from = session.record().token_path();
+    fs::copy(&from, from.with_file_name(to.to_string())).unwrap();
+    let from = session.record().file.to_string();
+    (session, from, to.to_string())
+}
+
 #[test]
 fn a_session_that_was_moving_when_its_reconcile_was_killed_leaves_nothing() {
     let lab = Lab::new();
-    let session = opened(&lab);
-    let sessions = sessions(&lab);
-    let deadline = Deadline::after(lab.config.timeout);
-    let mut locked = sessions
-        .lock(&session.record().name(), deadline)
-        .unwrap()
-        .unwrap();
-    let mut moving = session.record().clone();
-    moving.moving_to = Some(moving.file.in_front_of(&moving.file));
-    locked.replace(&moving).unwrap();
-    drop(locked);
-    let second = session.record().token_path();
-    let second = second.with_file_name(moving.moving_to.unwrap().to_string());
-    fs::copy(session.record().token_path(), second).unwrap();
+    let (session, from, to) = moving(&lab);
+    assert_eq!(lab.tokens(), [to, from]);
     session.close(&lab.host, &lab.log).unwrap();
     assert!(lab.tokens().is_empty());
+}
+
+#[test]
+fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
+    let mut lab = Lab::new();
+    let (session, _, to) = moving(&lab);
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(lab.tokens(), [to.clone()]);
+    let now = record(&lab, &session);
+    assert_eq!((now.file.to_string(), now.moving_to), (to, None));
 }
 
 #[test]

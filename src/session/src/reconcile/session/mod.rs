@@ -385,7 +385,10 @@ impl One<'_> {
         missing: Missing,
         contents: Option<&Contents>,
     ) -> Result<Renewed> {
-        let written = self.write_once(locked, next, missing, contents, None)?;
+        // A move that a killed reconcile had begun is finished first.
+        let begun = next.moving_to.take();
+        let from = begun.map(|to| std::mem::replace(&mut next.file, to));
+        let written = self.write_once(locked, next, missing, contents, from)?;
         let in_front = match &written.in_the_way {
             Some(first) if contents.is_some() && written.is_there => next.file.in_front_of(first),
             _ => return Ok(written),
