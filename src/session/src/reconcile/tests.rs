@@ -609,7 +609,7 @@ fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
     let (session, _, to) = moving(&lab);
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
-    assert_eq!(lab.tokens(), [to.clone()]);
+    assert_eq!(lab.tokens(), std::slice::from_ref(&to));
     let now = record(&lab, &session);
     assert_eq!((now.file.to_string(), now.moving_to), (to, None));
 }
