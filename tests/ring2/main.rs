@@ -38,7 +38,9 @@ fn main() -> ExitCode {
         .chain(failures::TESTS)
         .chain(homes::TESTS)
         .chain(hosts::TESTS)
-        .chain(reconcile::TESTS);
+        .chain(reconcile::TESTS)
+        .chain(reconcile::hung::TESTS)
+        .chain(reconcile::tool::TESTS);
     let mut trials = Vec::new();
     for test in tests {
         match *test {

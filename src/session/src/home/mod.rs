@@ -5,6 +5,8 @@
 //! whose directories are links to elsewhere leads only where its user may go.
 
 mod dead;
+mod renew;
+mod scan;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,13 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat, mkdirat};
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use zeroize::Zeroizing;
 
 pub use dead::Judge;
-use dead::Verdict;
+pub use renew::{Missing, Renewal, Renewed, renew};
+use scan::scan;
 
 use crate::error::{Error, Result};
 use crate::name::{SessionId, TokenName};
@@ -88,99 +91,6 @@ pub fn write(plan: &Plan) -> Result<Written> {
         ended,
         behind,
     })
-}
-
-/// Why a token is not where it was put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    /// Its user took it away and gets no other.
-    Removed,
-    /// It had expired: another host removes such tokens. There is a new one now.
-    Expired,
-    /// It never was there.
-    NeverWritten,
-}
-
-/// What is to be put in place of a token that is there.
-pub struct Renewal {
-    /// The user's home.
-    pub home: PathBuf,
-    /// The name of the token file.
-    pub name: TokenName,
-    /// The uid of the user.
-    pub owner: u32,
-    /// Its new bytes; none if only dead tokens are to be removed.
-    pub contents: Option<Arc<Zeroizing<Vec<u8>>>>,
-    /// The name that the file has now, if it is to have another.
-    pub moves_from: Option<TokenName>,
-    /// What it means if it is not there.
-    pub missing: Missing,
-    /// Tells which of the other token files are dead.
-    pub judge: Judge,
-    /// Set when nobody waits for the answer any more: then nothing is put in place.
-    pub abandoned: Arc<AtomicBool>,
-}
-
-/// What became of it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Renewed {
-    /// False if its user took the token away.
-    pub is_there: bool,
-    /// Dead tokens that were removed, by file name.
-    pub removed: Vec<String>,
-    /// When the first of the tokens that HTCondor reads before this one dies, in
-    /// seconds since 1970 UTC: from then on it stands in the way.
-    pub in_the_way_at: Option<u64>,
-    /// A token that HTCondor reads before this one and that no server takes which
-    /// has our key: its host has another one, or none any more.
-    pub in_the_way: Option<TokenName>,
-}
-
-/// Replaces a token in one step and removes dead ones; whatever fails, the old
-/// one stays. A home that is not there is [`Error::Away`].
-pub fn renew(renewal: &Renewal) -> Result<Renewed> {
-    let Renewal { home, name, .. } = renewal;
-    let tokens_d = if renewal.missing == Missing::NeverWritten {
-        Some((open_or_make(home)?, home.join(TOKENS_D)))
-    } else {
-        tokens_d(home, renewal.owner)?
-    };
-    let Some((mut dir, path)) = tokens_d else {
-        return Ok(Renewed::default());
-    };
-    let file = name.to_string();
-    // The record's lock is held: whoever was writing this was killed.
-    let _ = unlink(dir.as_fd(), &format!(".{file}"));
-    let is_there = is_there(&dir, &path, renewal.moves_from.as_ref().unwrap_or(name))?
-        || (renewal.moves_from.is_some() && is_there(&dir, &path, name)?)
-        || renewal.missing != Missing::Removed;
-    let scan = scan(&mut dir, &path, name, &renewal.judge)?;
-    if let Some(contents) = renewal.contents.as_ref().filter(|_| is_there) {
-        move_into_place(dir.as_fd(), &file, contents, &renewal.abandoned).map_err(|source| {
-            Error::io("renew the token", path.join(file), source).with_remedy(REMEDY)
-        })?;
-        if let Some(from) = &renewal.moves_from {
-            // What can not be removed now is removed with the session.
-            let _ = remove_in(dir.as_fd(), from);
-        }
-    }
-    Ok(Renewed {
-        is_there,
-        removed: scan.removed,
-        in_the_way_at: scan.in_the_way_at,
-        in_the_way: scan.in_the_way,
-    })
-}
-
-fn is_there(dir: &Dir, path: &Path, name: &TokenName) -> Result<bool> {
-    let file = name.to_string();
-    match fstatat(dir, file.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(_) => Ok(true),
-        Err(Errno::ENOENT) => Ok(false),
-        Err(errno) => {
-            Err(Error::io("look at the token", path.join(file), errno).with_remedy(REMEDY))
-        }
-    }
 }
 
 /// Removes a token: false if it was not there any more.
@@ -274,73 +184,6 @@ pub fn probe(home: &Path) -> Result<()> {
     let result = write_new(dir.as_fd(), &name, &[b' '; 1024]);
     let _ = unlink(dir.as_fd(), &name);
     result.map_err(|e| Error::io("write to", path, e).with_remedy(REMEDY))
-}
-
-struct Scan {
-    /// The first name of a token of ours that stays.
-    first: Option<TokenName>,
-    removed: Vec<String>,
-    in_the_way_at: Option<u64>,
-    in_the_way: Option<TokenName>,
-}
-
-/// Looks at the other tokens of ours and removes the dead ones.
-fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -> Result<Scan> {
-    let mut found = Vec::new();
-    for entry in dir.iter().take(ENTRIES_LIMIT) {
-        let entry = entry.map_err(|e| Error::io("list", path, e).with_remedy(REMEDY))?;
-        if let Ok(name) = entry.file_name().to_str() {
-            found.extend(dead::Candidate::new(name));
-        }
-    }
-    let mut scan = Scan {
-        first: None,
-        removed: Vec::new(),
-        in_the_way_at: None,
-        in_the_way: None,
-    };
-    for candidate in found {
-        // The same session's file is replaced, not passed.
-        if candidate.name().is_some_and(|name| name.id() == own.id()) {
-            continue;
-        }
-        match judge.verdict(dir.as_fd(), &candidate) {
-            Verdict::Dead => {
-                if unlink(dir.as_fd(), candidate.file()).is_ok() {
-                    scan.removed.push(candidate.file().to_owned());
-                }
-            }
-            Verdict::Stays {
-                dies_at,
-                is_refused,
-            } => {
-                if let Some(name) = candidate.into_token_name() {
-                    scan.pass(name, own, dies_at, is_refused);
-                }
-            }
-        }
-    }
-    Ok(scan)
-}
-
-impl Scan {
-    /// Takes note of a token that stays.
-    fn pass(&mut self, name: TokenName, own: &TokenName, dies_at: Option<u64>, is_refused: bool) {
-        let comes_before = |other: &Option<TokenName>| {
-            let other = other.as_ref();
-            other.is_none_or(|other| name.sorts_before(other))
-        };
-        if name.sorts_before(own) {
-            let earlier = [self.in_the_way_at, dies_at].into_iter().flatten().min();
-            self.in_the_way_at = earlier;
-            if is_refused && comes_before(&self.in_the_way) {
-                self.in_the_way = Some(name.clone());
-            }
-        }
-        if comes_before(&self.first) {
-            self.first = Some(name);
-        }
-    }
 }
 
 /// Puts a new token in place; a failure leaves nothing of it.

@@ -1,0 +1,105 @@
+//! The place of a token among those of other hosts.
+
+use super::*;
+
+#[test]
+fn a_dead_token_of_another_host_is_cleared_out_of_the_way_as_it_dies() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    // A later session of another host, which lost its power since.
+    let mut host = lab.host.clone();
+    host.name = "ap2".into();
+    host.now_ns += 1_000_000_000_000;
+    let mut config = lab.config.clone();
+    config.state_dir = lab.path("state of ap2");
+    stamp::promise(&config.run_dir, host.now()).unwrap();
+    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+        panic!("it did not open")
+    };
+    let (own, other) = (session.record().file.to_string(), other.record().clone());
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(record(&lab, &session).clear_at, Some(other.expires + 60));
+    assert_eq!(lab.tokens(), [other.file.to_string(), own.clone()]);
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Renewed]);
+    lab.host.now_ns = (other.expires + 61) * 1_000_000_000;
+    assert_eq!(done(&lab), [What::Tidied]);
+    assert_eq!(lab.tokens(), [own]);
+    assert_eq!(record(&lab, &session).clear_at, None);
+    assert_eq!(done(&lab), []);
+}
+
+#[test]
+fn a_token_that_another_host_removed_as_expired_comes_back() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    pass(&mut lab, 3700);
+    fs::remove_file(session.record().token_path()).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
+    assert!(!record(&lab, &session).removed);
+}
+
+#[test]
+fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    let mut host = lab.host.clone();
+    host.name = "ap2".into();
+    host.now_ns += 1_000_000_000;
+    let mut config = lab.config.clone();
+    config.state_dir = lab.path("state of ap2");
+    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+        panic!("it did not open")
+    };
+    let (before, other) = (session.record().file.clone(), other.record().file.clone());
+    assert_eq!(lab.tokens(), [other.to_string(), before.to_string()]);
+    replace_key(&lab, "POOL", "the next key");
+    pass(&mut lab, 100);
+    assert_eq!(done(&lab), [What::Renewed]);
+    let now = record(&lab, &session);
+    assert_eq!(lab.tokens(), [now.file.to_string(), other.to_string()]);
+    assert_eq!((now.moving_to, done(&lab)), (None, vec![]));
+    session.close(&lab.host, &lab.log).unwrap();
+    assert_eq!(lab.tokens(), [other.to_string()]);
+}
+
+/// A session whose reconcile was killed while it moved its token to another name;
+/// the names, old and new.
+fn moving(lab: &Lab) -> (Session, String, String) {
+    let session = opened(lab);
+    let sessions = sessions(lab);
+    let deadline = Deadline::after(lab.config.timeout);
+    let name = session.record().name();
+    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
+    let mut moving = session.record().clone();
+    let to = moving.file.in_front_of(&moving.file);
+    moving.moving_to = Some(to.clone());
+    locked.replace(&moving).unwrap();
+    drop(locked);
+    let from = session.record().token_path();
+    fs::copy(&from, from.with_file_name(to.to_string())).unwrap();
+    let from = session.record().file.to_string();
+    (session, from, to.to_string())
+}
+
+#[test]
+fn a_session_that_was_moving_when_its_reconcile_was_killed_leaves_nothing() {
+    let lab = Lab::new();
+    let (session, from, to) = moving(&lab);
+    assert_eq!(lab.tokens(), [to, from]);
+    session.close(&lab.host, &lab.log).unwrap();
+    assert!(lab.tokens().is_empty());
+}
+
+#[test]
+fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
+    let mut lab = Lab::new();
+    let (session, _, to) = moving(&lab);
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(lab.tokens(), std::slice::from_ref(&to));
+    let now = record(&lab, &session);
+    assert_eq!((now.file.to_string(), now.moving_to), (to, None));
+}

@@ -1,0 +1,165 @@
+//! Homes that stop answering, and servers that stall.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use pam_idtoken_tests::host::Step::Open;
+use pam_idtoken_tests::host::hung::Mirror;
+use pam_idtoken_tests::host::lab::names;
+use pam_idtoken_tests::host::{Lab, Who};
+
+use super::{left, wait_until};
+use crate::Test::{self, Root};
+use crate::{PAM_SUCCESS, line};
+
+pub(crate) const TESTS: &[Test] = &[
+    Root(
+        "a home that does not answer holds up no other and is returned to",
+        hung_home,
+    ),
+    Root(
+        "a login whose home does not answer takes its timeout and has its token later",
+        hung_login,
+    ),
+    Root(
+        "a logout whose home does not answer takes its timeout and leaves nothing later",
+        hung_logout,
+    ),
+    Root(
+        "a file server that has taken the request and stalls holds up no reconcile",
+        stalled_home,
+    ),
+];
+
+/// Bob's home on a server that can be stopped; alice's is as ever.
+fn with_hung_home() -> (Lab, Mirror) {
+    let lab = Lab::new(Who::Root);
+    lab.configure("timeout = \"500ms\"\n");
+    fs::rename(lab.path("home/bob"), lab.path("disk")).unwrap();
+    fs::create_dir(lab.path("home/bob")).unwrap();
+    let mirror = Mirror::of(&lab.path("disk"), &lab.path("home/bob"));
+    (lab, mirror)
+}
+
+fn on_disk(lab: &Lab) -> Vec<String> {
+    names(&lab.path("disk/.condor/tokens.d"))
+}
+
+fn hung_home() {
+    let (lab, mirror) = with_hung_home();
+    let both = [lab.stay("bob", &[Open(0)]), lab.stay("alice", &[Open(0)])];
+    let text = || {
+        let alice = fs::read(lab.tokens_d().join(&lab.tokens()[0])).unwrap();
+        let bobs = lab.path("disk/.condor/tokens.d").join(&on_disk(&lab)[0]);
+        (alice, fs::read(bobs).unwrap())
+    };
+    let before = text();
+    mirror.stop();
+    fs::write(lab.path("keys/POOL"), "the next key").unwrap();
+    let started = Instant::now();
+    let said = lab.tool(&["reconcile"]);
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(said.code, Some(3), "{}", said.all());
+    assert!(said.stdout.contains("renewed: alice"), "{}", said.all());
+    let why = format!("the home {} did not answer", lab.path("home/bob").display());
+    assert!(said.stdout.contains(&why), "{}", said.all());
+    assert_ne!(text().0, before.0);
+    assert_eq!(text().1, before.1);
+    mirror.go_on();
+    let said = lab.tool(&["reconcile"]).must().stdout;
+    assert!(
+        said.contains("renewed: bob") && !said.contains("alice"),
+        "{said}"
+    );
+    assert_ne!(text().1, before.1);
+    for session in both {
+        session.end();
+    }
+    assert!(on_disk(&lab).is_empty() && lab.tokens().is_empty());
+}
+
+fn hung_login() {
+    let (lab, mirror) = with_hung_home();
+    mirror.stop();
+    let started = Instant::now();
+    let session = lab.stay("bob", &[Open(0)]);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // Nobody may touch the session while its thread may still write.
+    let said = lab.tool(&["reconcile"]);
+    assert_eq!(said.code, Some(3), "{}", said.all());
+    assert!(said.stdout.contains("stayed locked"), "{}", said.all());
+    mirror.go_on();
+    wait_until(|| {
+        lab.tool(&["reconcile"])
+            .stdout
+            .contains("written late: bob")
+    });
+    assert_eq!(on_disk(&lab).len(), 1);
+    let seen = session.end();
+    assert_eq!(seen.codes("open"), [PAM_SUCCESS]);
+    assert_eq!(
+        seen.answers.messages.len(),
+        1,
+        "{:?}",
+        seen.answers.messages
+    );
+    line(&seen.log, "did not answer within");
+    line(&seen.log, "token opened late, when the home answered");
+    assert_eq!(left(&lab), Vec::<String>::new());
+    assert!(on_disk(&lab).is_empty());
+}
+
+fn hung_logout() {
+    let (lab, mirror) = with_hung_home();
+    let session = lab.stay("bob", &[Open(0)]);
+    assert_eq!(on_disk(&lab).len(), 1);
+    mirror.stop();
+    let started = Instant::now();
+    let seen = session.end();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
+    line(&seen.log, "the token was not taken away from");
+    mirror.go_on();
+    wait_until(|| lab.tool(&["reconcile"]).ok && on_disk(&lab).is_empty());
+    assert_eq!(left(&lab), Vec::<String>::new());
+}
+
+/// A server that waits for another server: kill -9 does not end who asked it.
+fn stalled_home() {
+    let lab = Lab::new(Who::Root);
+    lab.configure("timeout = \"500ms\"\n");
+    fs::rename(lab.path("home/bob"), lab.path("disk")).unwrap();
+    for dir in ["home/bob", "between"] {
+        fs::create_dir(lab.path(dir)).unwrap();
+    }
+    let inner = Mirror::of(&lab.path("disk"), &lab.path("between"));
+    let outer = Mirror::of(&lab.path("between"), &lab.path("home/bob"));
+    let session = lab.stay("bob", &[Open(0)]);
+    let before = on_disk(&lab);
+    fs::write(lab.path("keys/POOL"), "the next key").unwrap();
+    inner.stop();
+    for why in ["did not answer", "stayed locked"] {
+        let started = Instant::now();
+        let said = lab.tool(&["reconcile"]);
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(said.code, Some(3), "{}", said.all());
+        assert!(said.stdout.contains(why), "{}", said.all());
+    }
+    inner.go_on();
+    wait_until(|| lab.tool(&["reconcile"]).stdout.contains("renewed: bob"));
+    assert_eq!(on_disk(&lab), before);
+    session.end();
+    assert!(on_disk(&lab).is_empty());
+    drop(outer);
+}

@@ -1,0 +1,178 @@
+//! The ends of sessions, expected and not.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
+
+use super::{PERIOD, commands_the_pool, ready, ready_for_changes, rows, wait_for};
+
+pub(super) fn killed(pool: &Pool) {
+    ready(pool);
+    let ap1 = pool.host("ap1");
+    let cursor = ap1.log_cursor();
+    let session = pool.ssh("dave", "ap1").stay();
+    let row = rows(ap1, "dave").remove(0);
+    ap1.sh(&format!("kill -9 {}", row["pid"]));
+    session.end();
+    wait_for("the token goes", PERIOD, || pool.tokens("dave").is_empty());
+    let line = ap1.wait_for_log(&cursor, "ended without a close");
+    assert!(line.starts_with("pam_idtoken(reconcile): "), "{line}");
+    assert!(line.contains(row["jti"][0].as_str().unwrap()), "{line}");
+    assert!(rows(ap1, "dave").is_empty());
+}
+
+pub(super) fn killed_at_random(pool: &Pool) {
+    ready(pool);
+    let ap2 = pool.host("ap2");
+    ap2.sh("systemctl stop pam_idtoken-reconcile.timer pam_idtoken-reconcile.path");
+    let (mut killed, mut round) = (0, 0_u64);
+    while killed < 50 {
+        round += 1;
+        assert!(round < 300, "only {killed} of 300 logins were killed");
+        let mut login = pool
+            .ssh("dave", "ap2")
+            .command(60)
+            .arg("true")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // sshd's privileged process and the one that is the user; opening and closing are
+        // within some 100 ms of the first's having its title.
+        let title = "sshd-session: dave";
+        wait_for("a login", Duration::from_secs(10), || {
+            !ap2.processes(title).is_empty() || login.try_wait().unwrap().is_some()
+        });
+        std::thread::sleep(Duration::from_micros(round * 7919 % 120_000));
+        let pids = ap2.processes(title);
+        let hits = pids
+            .iter()
+            .map(|pid| kill(Pid::from_raw(*pid), Signal::SIGKILL));
+        killed += u32::from(hits.flatten().count() > 0);
+        login.wait().unwrap();
+    }
+    let said = ap2.run(&["idtokenctl", "reconcile"]).must().stdout;
+    assert_eq!(pool.tokens("dave"), Vec::<String>::new(), "{said}");
+    let left = ap2.sh("find /var/lib/pam_idtoken/sessions -type f");
+    assert_eq!(left, "", "{said}");
+    ap2.sh("systemctl start pam_idtoken-reconcile.timer pam_idtoken-reconcile.path");
+}
+
+pub(super) fn broken_configuration(pool: &Pool) {
+    ready(pool);
+    let ap2 = pool.host("ap2");
+    let session = pool.ssh("dave", "ap2").stay();
+    ap2.configure("lifetme = \"1h\"\n");
+    ap2.sh(&format!("kill -9 {}", rows_by_pid(ap2)));
+    session.end();
+    wait_for("the token goes", PERIOD, || pool.tokens("dave").is_empty());
+    let said = ap2.sh("journalctl -q --no-pager -o cat -p err -u pam_idtoken-reconcile.service");
+    assert!(
+        said.contains("unknown field `lifetme`") && said.contains("nothing was renewed"),
+        "{said}"
+    );
+    ap2.configure("");
+    wait_for("all is well", PERIOD, || {
+        ap2.run(&["systemctl", "start", "pam_idtoken-reconcile.service"])
+            .ok
+    });
+}
+
+/// The process of dave's session, whatever the configuration.
+fn rows_by_pid(host: &Host) -> String {
+    host.sh("basename /var/lib/pam_idtoken/sessions/*/*.json | cut -d- -f2")
+}
+
+pub(super) fn lingering(pool: &Pool) {
+    ready(pool);
+    let ap1 = pool.host("ap1");
+    let start = "LC_ALL=C.UTF-8 tmux new-session -d 'sleep 1000'";
+    pool.ssh("bob", "ap1").run(start).must();
+    // The client of ssh may be back before sshd has closed the session.
+    wait_for("the session lingers", Duration::from_secs(5), || {
+        rows(ap1, "bob")
+            .iter()
+            .any(|row| row["state"] == "lingering")
+    });
+    let expires = || rows(ap1, "bob")[0]["expires"].as_u64().unwrap();
+    let (first, started) = (expires(), Instant::now());
+    while started.elapsed() < Duration::from_secs(75) {
+        assert!(
+            commands_the_pool(ap1, "bob"),
+            "after {:?}",
+            started.elapsed()
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(expires() > first + 45, "it was renewed less than twice");
+    // Another session of the same user ends without a trace and changes nothing.
+    pool.ssh("bob", "ap1").run("true").must();
+    pool.wait_for_tokens("bob", 1);
+    ap1.sh("runuser -u bob -- tmux kill-server");
+    wait_for("the token goes", PERIOD, || pool.tokens("bob").is_empty());
+    assert!(rows(ap1, "bob").is_empty());
+}
+
+pub(super) fn stolen(pool: &Pool) {
+    ready(pool);
+    let ap1 = pool.host("ap1");
+    let copy = "mkdir -m 700 stolen; cp ~/.condor/tokens.d/0-session-* stolen/copy";
+    pool.ssh("dave", "ap1").run(copy).must();
+    pool.wait_for_tokens("dave", 0);
+    let logout = Instant::now();
+    let works = || {
+        let ping = format!(
+            "_CONDOR_SEC_TOKEN_DIRECTORY=/home/dave/stolen \
+             condor_ping -type schedd -name ap2.{DOMAIN} WRITE"
+        );
+        let answer = ap1.run(&["runuser", "-u", "dave", "--", "sh", "-c", &ping]);
+        answer.all().contains("succeeded")
+    };
+    assert!(works(), "a copy works until it expires");
+    let until = Duration::from_secs(62).saturating_sub(logout.elapsed());
+    wait_for("the copy is refused", until, || !works());
+    ap1.sh("rm -r /home/dave/stolen");
+}
+
+pub(super) fn power_cut(pool: &Pool) {
+    ready_for_changes(pool);
+    let here = pool.ssh("alice", "ap1").stay();
+    let there = pool.ssh("alice", "ap2").stay();
+    pool.wait_for_tokens("alice", 2);
+    let ap1 = pool.host("ap1");
+    ap1.power_off();
+    drop(here);
+    assert_eq!(
+        pool.tokens("alice").len(),
+        2,
+        "nobody was there to remove it"
+    );
+    ap1.power_on();
+    wait_for("its token goes", Duration::from_secs(30), || {
+        pool.tokens("alice").len() == 1
+    });
+    assert!(pool.tokens("alice")[0].contains("-ap2-"));
+    pool.wait_until_it_answers();
+    wait_for("the boot", Duration::from_secs(60), || {
+        let state = ap1.run(&["systemctl", "is-system-running"]).stdout;
+        ["running\n", "degraded\n"].contains(&state.as_str())
+    });
+    // Before anybody could log in.
+    let order = ap1.sh("for unit in pam_idtoken-reconcile systemd-user-sessions; do
+             systemctl show -P ExecMainExitTimestampMonotonic $unit; done");
+    let times: Vec<u64> = order.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(times[0] > 0 && times[1] > 0, "{order}");
+    let first = ap1.sh(
+        "journalctl -b -q -o short-monotonic --no-pager | grep -n 'ended without a close\\|user-sessions' ",
+    );
+    let lines: Vec<&str> = first.lines().collect();
+    assert!(lines[0].contains("ended without a close"), "{first}");
+    assert!(commands_the_pool(pool.host("ap2"), "alice"));
+    there.end();
+    pool.wait_for_tokens("alice", 0);
+    assert_eq!(ap1.sh("find /var/lib/pam_idtoken/sessions -type f"), "");
+}

@@ -1,0 +1,174 @@
+//! Keys that are replaced, and tokens that are revoked.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pam_idtoken_tests::pool::{DOMAIN, Pool};
+
+use super::sampler::{good, sampling};
+use super::{KEYS, PERIOD, commands_the_pool, ready_for_changes, rows, wait_for};
+
+fn write_key(pool: &Pool, host: &str, name: &str, secret: &str) {
+    pool.host(host)
+        .write(&format!("{KEYS}/{name}"), secret, 0o600);
+}
+
+pub(super) fn pool_replaced(pool: &Pool) {
+    ready_for_changes(pool);
+    let sessions = [("ap2", "bob"), ("ap1", "alice")];
+    let open = sessions.map(|(host, user)| pool.ssh(user, host).stay());
+    let tokens = || sessions.map(|(_, user)| pool.tokens(user));
+    let before = tokens();
+    for round in 0..3 {
+        let secret = format!("the pool's key number {round}");
+        write_key(pool, "cm", "POOL", &secret);
+        for (host, user) in sessions {
+            let host = pool.host(host);
+            // FS authentication reaches no other host; and one question at a time, since
+            // condor_q alone takes two seconds to find that it is refused.
+            let ping = format!("condor_ping -type collector -name cm.{DOMAIN} READ");
+            let ask = |what: &str| host.run(&["runuser", "-u", user, "--", "sh", "-c", what]);
+            let works = || ask(&ping).all().contains("succeeded");
+            assert!(!works(), "{user} has a token of the old key");
+            write_key(pool, host.name(), "POOL", &secret);
+            let took = wait_for(user, Duration::from_secs(2), works);
+            println!("{user} on {} again after {took:?}", host.name());
+            ask("condor_q -global").must();
+        }
+    }
+    assert_eq!(tokens(), before, "in the same files");
+    for session in open {
+        session.end();
+    }
+}
+
+pub(super) fn named_key_replaced(pool: &Pool) {
+    ready_for_changes(pool);
+    for host in ["ap1", "ap2"] {
+        pool.host(host).configure("kid = [\"next\", \"site\"]\n");
+    }
+    let sample = |user, host| {
+        let mut command: Command = pool.ssh(user, host).command(120);
+        command.arg(sampling(90)).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let samples = [("alice", "ap1"), ("bob", "ap2")].map(|(user, host)| (user, sample(user, host)));
+    // A daemon tells clients the list of keys it told last until it has read its configuration
+    // and is asked for another authorization (SecMan in condor_io/condor_secman.cpp keeps it).
+    let tells = |host: &str, key: &str, wanted: bool| {
+        let kind = if host == "cm" { "collector" } else { "schedd" };
+        let ask = format!(
+            "_CONDOR_TOOL_DEBUG=D_SECURITY:2 condor_ping -debug -type {kind} READ WRITE 2>&1"
+        );
+        pool.host(host).sh("condor_reconfig");
+        wait_for("the daemon tells its keys", Duration::from_secs(20), || {
+            let said = pool.host(host).run(&["sh", "-c", &ask]).all();
+            let mut lists = said.lines().rev();
+            let last = lists.find(|line| line.starts_with("IssuerKeys"));
+            last.is_some_and(|list| list.contains(key) == wanted)
+        });
+        std::thread::sleep(Duration::from_secs(2));
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    for host in ["cm", "ap2", "ap1"] {
+        write_key(pool, host, "next", "the next key of the site");
+        tells(host, "next", true);
+    }
+    for host in ["ap1", "ap2"] {
+        pool.host(host).configure("kid = \"next\"\n");
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    for host in ["ap1", "cm", "ap2"] {
+        pool.host(host).sh(&format!("rm {KEYS}/site"));
+        tells(host, "site", false);
+    }
+    for (user, sample) in samples {
+        // The samples go on for as long as it took.
+        std::fs::write(pool.home(user).join("enough"), "").unwrap();
+        let said = sample.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.contains("asked to stop"), "too early: {said}");
+        assert!(good(&said) >= 15, "{said}");
+        std::fs::remove_file(pool.home(user).join("enough")).unwrap();
+    }
+    for host in ["cm", "ap1", "ap2"] {
+        write_key(pool, host, "site", "a key of the site");
+        pool.host(host)
+            .sh(&format!("rm {KEYS}/next; condor_reconfig"));
+    }
+}
+
+pub(super) fn stopped_home(pool: &Pool) {
+    ready_for_changes(pool);
+    let ap1 = pool.host("ap1");
+    ap1.sh("mkdir -p /srv/carol; mount --bind /home/carol /srv/carol
+         bindfs -o allow_other -o nonempty /srv/carol /home/carol");
+    let sessions = [
+        pool.ssh("carol", "ap1").stay(),
+        pool.ssh("alice", "ap1").stay(),
+    ];
+    let text = |user: &str| {
+        let dir = pool.home(user).join(".condor/tokens.d");
+        std::fs::read(dir.join(&pool.tokens(user)[0])).unwrap()
+    };
+    let before = (text("carol"), text("alice"));
+    ap1.sh("pkill -STOP bindfs");
+    for host in ["cm", "ap2", "ap1"] {
+        write_key(pool, host, "POOL", "a key while a home is stopped");
+    }
+    wait_for("alice is renewed", Duration::from_secs(2), || {
+        text("alice") != before.1
+    });
+    // Its own run is over by now, and some more.
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(text("carol") == before.0, "who renewed it?");
+    let said = ap1.run(&["idtokenctl", "reconcile"]);
+    assert_eq!(said.code, Some(3), "{}", said.all());
+    assert!(
+        said.stdout.contains("the home /home/carol did not answer"),
+        "{}",
+        said.all()
+    );
+    ap1.sh("pkill -CONT bindfs");
+    wait_for("carol is renewed", PERIOD, || text("carol") != before.0);
+    assert!(commands_the_pool(ap1, "carol"));
+    for session in sessions {
+        session.end();
+    }
+    pool.wait_for_tokens("carol", 0);
+    ap1.sh("umount -l /home/carol /srv/carol");
+}
+
+pub(super) fn revoked(pool: &Pool) {
+    ready_for_changes(pool);
+    let (ap1, ap2) = (pool.host("ap1"), pool.host("ap2"));
+    let sessions = [
+        pool.ssh("alice", "ap1").stay(),
+        pool.ssh("carol", "ap1").stay(),
+    ];
+    let id = rows(ap1, "alice")[0]["session"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let expression = ap1
+        .run(&["idtokenctl", "revoke-expr", "--session", &id])
+        .must()
+        .stdout;
+    ap2.write("/etc/condor/config.d/99-revoked", expression, 0o644);
+    ap2.sh("condor_reconfig");
+    wait_for("the token is refused", Duration::from_secs(10), || {
+        !commands_the_pool(ap1, "alice")
+    });
+    assert!(commands_the_pool(ap1, "carol"));
+    ap2.sh("rm /etc/condor/config.d/99-revoked; condor_reconfig");
+    wait_for("it is not any more", Duration::from_secs(10), || {
+        commands_the_pool(ap1, "alice")
+    });
+    ap1.run(&["idtokenctl", "end", &id]).must();
+    pool.wait_for_tokens("alice", 0);
+    assert!(!commands_the_pool(ap1, "alice"));
+    for session in sessions {
+        session.end();
+    }
+}
