@@ -228,8 +228,10 @@ fn linger(who: Who) {
         Who::Root => format!("setpriv --reuid {uid} --regid {uid} --clear-groups"),
         Who::Alice => String::new(),
     };
+    // Until it is alice's it does not count.
     let script = format!(
-        "{as_alice} sleep 60 >/dev/null 2>&1 & echo $! >{}",
+        "{as_alice} sleep 60 >/dev/null 2>&1 & echo $! >{};
+         until [ $(stat -c %u /proc/$!) = {uid} ]; do :; done",
         left.display()
     );
     lab.run(&[Open(0), Sh(script), Close, END]);
