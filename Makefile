@@ -26,6 +26,7 @@ FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client
 
 build: setup-build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken -p idtokenctl
+	@touch $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 
 demo: setup-demo build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins

@@ -14,6 +14,10 @@ pub(crate) const TESTS: &[Test] = &[
         close_twice_beside_another,
     ),
     Both(
+        "a close without data takes no token of a session that another handle keeps",
+        close_without_data_beside_another,
+    ),
+    Both(
         "a session that got no token takes no other's away",
         failed_beside_another,
     ),
@@ -109,6 +113,13 @@ fn close_twice_beside_another(who: Who) {
     assert_eq!(seen.codes("close"), [PAM_SUCCESS, PAM_SUCCESS]);
     assert_eq!(seen.answers.shell[0].lines().count(), 1, "{seen:?}");
     assert_eq!(lab.records().len(), 1);
+}
+
+fn close_without_data_beside_another(who: Who) {
+    let lab = Lab::new(who);
+    let seen = lab.run(&[Open(0), Other(vec![Close, END]), look(&lab), Close, END]);
+    assert_eq!(seen.answers.shell[0].lines().count(), 1, "{seen:?}");
+    nothing_is_left(&lab);
 }
 
 fn failed_beside_another(who: Who) {

@@ -68,10 +68,6 @@ pub(crate) struct ReconcileOptions {
     /// For timers: this runs again after so long, so tokens may be as short as `lifetime`.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["user", "dry_run"])]
     pub(crate) every: Option<Time>,
-
-    /// Do the work in this process: what idtokenctl starts itself with.
-    #[arg(long, hide = true)]
-    pub(crate) worker: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -35,7 +35,7 @@ const NOT_WELL: u8 = 1;
 fn main() -> ExitCode {
     let args = Args::parse();
     match &args.command {
-        Command::Reconcile(options) if options.worker => {
+        Command::Reconcile(options) if supervise::is_worker() => {
             let code = answer(reconcile::run(&args, options, &mut Output::stdout()));
             supervise::last_words(code);
             ExitCode::from(code)

@@ -38,6 +38,7 @@ pub(crate) fn run(
         let host = Host::current()?;
         let arguments = args.as_arguments();
         // A typing error is no reason to leave a token behind.
+        options.broken = None;
         let config = Config::load(&arguments, host.euid).unwrap_or_else(|error| {
             options.broken = Some(error.to_string());
             Config::fallback(&arguments)

@@ -21,12 +21,20 @@ const LAST_WORDS: &[u8] = b"\x04exit ";
 /// How long a worker may take to end that has said its last words.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What the worker finds in its environment.
+const WORKER: &str = "IDTOKENCTL_WORKER";
+
+/// Whether this process is the worker.
+pub(crate) fn is_worker() -> bool {
+    std::env::var_os(WORKER).is_some()
+}
+
 /// Starts this program again as a worker, hands on what it says and returns with
 /// its exit code as soon as it has said that.
 pub(crate) fn run(out: &mut Output) -> Result<ExitCode, Box<dyn Error>> {
     let mut worker = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
-        .arg("--worker")
+        .env(WORKER, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -3,13 +3,16 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::sync::Mutex;
 
 use pam::constants::PAM_TEXT_INFO;
 use pam::conv::Conv;
 use pam::items::{RHost, Service, User};
 use pam::module::PamHandle;
 use session::close::Session;
+use session::name::SessionId;
 
 /// The name of our data in the handle; nobody else stores anything by it.
 const DATA: &str = "pam_idtoken_session";
@@ -19,7 +22,37 @@ const DATA: &str = "pam_idtoken_session";
 ///
 /// Dropping it frees memory and does nothing else: libpam drops it in forked
 /// children too. A token is deleted by `pam_sm_close_session` alone.
-type Slot = RefCell<Option<Session>>;
+type Slot = RefCell<Option<Kept>>;
+
+/// The sessions whose data is in some handle of this process: a close without
+/// data ends none of them.
+static KEPT: Mutex<BTreeSet<SessionId>> = Mutex::new(BTreeSet::new());
+
+/// A session whose data is in a handle.
+struct Kept(Session);
+
+impl Kept {
+    fn new(session: Session) -> Self {
+        if let Ok(mut kept) = KEPT.lock() {
+            kept.insert(session.record().session);
+        }
+        Self(session)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // In a forked child the lock may be held for ever, by a thread that is not there.
+        if let Ok(mut kept) = KEPT.try_lock() {
+            kept.remove(&self.0.record().session);
+        }
+    }
+}
+
+/// Whether the data of a session is in some handle of this process.
+pub(crate) fn is_kept(session: SessionId) -> bool {
+    KEPT.lock().is_ok_and(|kept| kept.contains(&session))
+}
 
 /// What a handle knows.
 pub(crate) enum Known {
@@ -64,9 +97,9 @@ pub(crate) fn tell(pam: &PamHandle, message: &str) {
 /// What this handle knows of its session.
 pub(crate) fn known(pam: &PamHandle) -> Known {
     match slot(pam).map(RefCell::try_borrow) {
-        Some(Ok(session)) => session
-            .clone()
-            .map_or(Known::Nothing, |session| Known::Open(Box::new(session))),
+        Some(Ok(kept)) => kept
+            .as_ref()
+            .map_or(Known::Nothing, |kept| Known::Open(Box::new(kept.0.clone()))),
         // Somebody is changing it: not ours to guess.
         Some(Err(_)) => Known::Nothing,
         None => Known::Unknown,
@@ -77,10 +110,11 @@ pub(crate) fn known(pam: &PamHandle) -> Known {
 /// no memory for it.
 pub(crate) fn keep(pam: &mut PamHandle, session: Option<Session>) -> bool {
     if let Some(mut kept) = slot(pam).and_then(|slot| slot.try_borrow_mut().ok()) {
-        *kept = session;
+        *kept = session.map(Kept::new);
         return true;
     }
-    pam.set_data(DATA, Box::new(Slot::new(session))).is_ok()
+    let slot = Slot::new(session.map(Kept::new));
+    pam.set_data(DATA, Box::new(slot)).is_ok()
 }
 
 fn slot(pam: &PamHandle) -> Option<&Slot> {

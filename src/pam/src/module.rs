@@ -164,7 +164,7 @@ fn find_session(call: &Call, host: &Host) -> Result<Option<Session>, Error> {
                 call.complain("the configuration was not used for", &error);
             }
             let user = User::lookup(&call.user)?;
-            Session::held_by(host, &config, &call.service, user.uid)
+            Session::held_by(host, &config, &call.service, user.uid, handle::is_kept)
         }
     }
 }

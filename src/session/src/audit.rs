@@ -220,7 +220,11 @@ pub fn rotate(state_dir: &Path, now: u64, keep: u64, at: u64) -> Result<()> {
     let too_many = files.len().saturating_sub(FILES);
     for (number, (ended, path)) in files.into_iter().enumerate() {
         if number < too_many || ended.saturating_add(keep) < now {
-            unlink(&path).map_err(|e| Error::io("remove", path, e).with_remedy(REMEDY))?;
+            match unlink(&path) {
+                // Another reconcile may have been first.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(Error::io("remove", path, errno).with_remedy(REMEDY)),
+            }
         }
     }
     Ok(())

@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::audit::Event;
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::ending::{end, remove_token};
+use crate::ending::{end, remove_session};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::log::{Line, Log};
+use crate::name::SessionId;
 use crate::record::{Phase, Record, RecordName};
 use crate::state::{Locked, Sessions};
 
@@ -54,15 +55,23 @@ impl Session {
     ///
     /// For a host that closes a session without the data it opened it with. Of
     /// several it is the oldest: nobody can tell which of them ends, and each
-    /// close ends one. Sessions that have closed and records that can not be read
-    /// are none of them.
-    pub fn held_by(host: &Host, config: &Config, service: &str, uid: u32) -> Result<Option<Self>> {
+    /// close ends one. Sessions that have closed, records that can not be read and
+    /// those that `is_kept` by somebody else are none of them.
+    pub fn held_by(
+        host: &Host,
+        config: &Config,
+        service: &str,
+        uid: u32,
+        is_kept: impl Fn(SessionId) -> bool,
+    ) -> Result<Option<Self>> {
         let Some(sessions) = Sessions::existing(&config.state_dir, uid, host.euid)? else {
             return Ok(None);
         };
         let listing = sessions.list()?;
         let is_open = |name: &&RecordName| {
-            name.holder == host.holder && !listing.ended.contains(&name.session)
+            name.holder == host.holder
+                && !listing.ended.contains(&name.session)
+                && !is_kept(name.session)
         };
         let held = listing.records.iter().filter(is_open);
         let held = held.filter_map(|name| sessions.read(name).ok().flatten());
@@ -112,11 +121,11 @@ impl Session {
         journal: &Journal<'_>,
     ) -> Result<Closed> {
         // It may have been renewed, or moved, since it was opened.
-        let mut current = locked.read().unwrap_or_else(|error| {
-            let line = Line::new("the record was read at open").because(error);
-            journal.log.warning(&line);
-            self.record.clone()
-        });
+        let mut current = match locked.read() {
+            Ok(current) => current,
+            Err(error) => return self.close_unreadable(locked, error, deadline, journal),
+        };
+        current.home_id = current.home_id.or(self.record.home_id);
         if current.phase == Phase::Open && has_processes(&current, journal.log) {
             current.phase = Phase::Lingering;
             locked.replace(&current)?;
@@ -124,6 +133,22 @@ impl Session {
             return Ok(Closed::Lingers);
         }
         end(locked, &current, Event::Closed, deadline, journal)?;
+        Ok(Closed::Now)
+    }
+
+    /// The token goes all the same; the record is kept for an administrator.
+    fn close_unreadable(
+        &self,
+        locked: Locked<'_>,
+        why: Error,
+        deadline: Deadline,
+        journal: &Journal<'_>,
+    ) -> Result<Closed> {
+        let line = Line::new("closing with what was known at open").because(why);
+        journal.log.warning(&line);
+        remove_session(&self.record, Some(locked.share()), deadline, journal)?;
+        journal.say(Event::Closed, &self.record);
+        locked.retire(&self.state_dir, journal.host.euid)?;
         Ok(Closed::Now)
     }
 
@@ -138,7 +163,7 @@ impl Session {
             let line = Line::new("closing without the record").because(why);
             journal.log.warning(&line);
         }
-        if remove_token(&self.record, None, deadline, journal)? {
+        if remove_session(&self.record, None, deadline, journal)? {
             journal.say(Event::Closed, &self.record);
             Ok(Closed::Now)
         } else {
@@ -173,6 +198,21 @@ pub fn revoke(
     host: &Host,
     log: &dyn Log,
 ) -> Result<Option<Record>> {
+    let ended = try_to_revoke(sessions, name, config, host, log);
+    if ended.is_err() {
+        // Reconcile must not renew what an administrator wants gone.
+        sessions.mark_ended(name)?;
+    }
+    ended
+}
+
+fn try_to_revoke(
+    sessions: &Sessions,
+    name: &RecordName,
+    config: &Config,
+    host: &Host,
+    log: &dyn Log,
+) -> Result<Option<Record>> {
     let deadline = Deadline::after(config.timeout);
     let Some(locked) = sessions.lock(name, deadline)? else {
         return Ok(None);
@@ -183,10 +223,6 @@ pub fn revoke(
         host,
         log,
     };
-    if let Err(error) = end(locked, &record, Event::Revoked, deadline, &journal) {
-        // Reconcile must not renew what an administrator wants gone.
-        sessions.mark_ended(name)?;
-        return Err(error);
-    }
+    end(locked, &record, Event::Revoked, deadline, &journal)?;
     Ok(Some(record))
 }

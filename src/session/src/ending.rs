@@ -8,7 +8,6 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::journal::Journal;
-use crate::name::TokenName;
 use crate::record::Record;
 use crate::state::{Lock, Locked};
 
@@ -42,16 +41,29 @@ pub(crate) fn remove_token(
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
-    let (home, owner) = (record.user.home.clone(), record.user.uid);
-    let names = [Some(&record.file), record.moving_to.as_ref()];
-    let names: Vec<TokenName> = names.into_iter().flatten().cloned().collect();
+    let (home, known, names) = (record.user.home.clone(), record.home_id, record.files());
     let removed = as_user(&record.user, journal.host.euid, deadline, move || {
         let _share = share;
-        home::remove(&home, owner, &names)
+        home::remove(&home, known, &names)
     });
     match removed {
         // Whatever is on that home has expired: nobody waits for it any longer.
         Err(Error::Away { .. }) if record.expires < journal.host.now() => Ok(false),
         other => other,
     }
+}
+
+/// The same where only the session is known for sure: its record can not be
+/// read, and its token may have been moved since it was opened.
+pub(crate) fn remove_session(
+    record: &Record,
+    share: Option<Arc<Lock>>,
+    deadline: Deadline,
+    journal: &Journal<'_>,
+) -> Result<bool> {
+    let (home, known, session) = (record.user.home.clone(), record.home_id, record.session);
+    as_user(&record.user, journal.host.euid, deadline, move || {
+        let _share = share;
+        home::remove_session(&home, known, session)
+    })
 }

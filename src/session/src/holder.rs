@@ -211,17 +211,18 @@ mod tests {
 
     #[test]
     fn an_ended_child_is_not_alive_even_before_it_is_waited_for() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let start = loop {
-            if let Some(process) = Process::read(child.id()).unwrap() {
-                break process.start;
-            }
-        };
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let start = Process::read(child.id()).unwrap().unwrap().start;
         let holder = Holder {
             pid: child.id(),
             start,
             boot: boot_id().unwrap(),
         };
+        assert!(holder.is_alive().unwrap());
+        child.kill().unwrap();
         let mut alive = true;
         for _ in 0..2000 {
             alive = holder.is_alive().unwrap();

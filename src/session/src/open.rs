@@ -202,10 +202,8 @@ impl Prepared {
         let ended = lock_ended(&sessions, &ended, &draft.record);
         match draft.write(&mut locked, &ended, deadline, &journal) {
             Ok(gone) => {
-                for (locked, old) in ended
-                    .into_iter()
-                    .filter(|(_, old)| gone.contains(&old.file))
-                {
+                let is_gone = |old: &Record| old.files().iter().all(|file| gone.contains(file));
+                for (locked, old) in ended.into_iter().filter(|(_, old)| is_gone(old)) {
                     journal.say(Event::Ended, &old);
                     remove_record(locked, log);
                 }
@@ -240,7 +238,7 @@ impl Draft {
     ) -> Result<Vec<TokenName>> {
         let abandoned = Arc::new(AtomicBool::new(false));
         let _abandon = Abandon(&abandoned);
-        let files: Vec<_> = ended.iter().map(|(_, old)| old.file.clone()).collect();
+        let files: Vec<_> = ended.iter().flat_map(|(_, old)| old.files()).collect();
         let mut moves = 0;
         loop {
             let plan = Plan {
@@ -261,6 +259,7 @@ impl Draft {
                 home::write(&plan)
             })?;
             log_removed(journal.log, &self.record, &written.removed);
+            self.record.home_id = written.home_id;
             let Some(first) = written.behind else {
                 return Ok(written.ended);
             };

@@ -198,6 +198,6 @@ fn is_regular(stat: &FileStat) -> bool {
     kind(stat) == SFlag::S_IFREG
 }
 
-fn kind(stat: &FileStat) -> SFlag {
+pub(super) fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }

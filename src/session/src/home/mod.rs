@@ -17,9 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use dead::Judge;
@@ -64,6 +65,8 @@ pub struct Written {
     pub removed: Vec<String>,
     /// Those of [`Plan::ended`] that are gone.
     pub ended: Vec<TokenName>,
+    /// The home it was written in.
+    pub home_id: Option<HomeId>,
     /// This token of another session sorts before the new one, so that HTCondor
     /// would read it first: nothing was put in place.
     pub behind: Option<TokenName>,
@@ -89,6 +92,7 @@ pub fn write(plan: &Plan) -> Result<Written> {
     Ok(Written {
         removed: scan.removed,
         ended,
+        home_id: home_id(&plan.home),
         behind,
     })
 }
@@ -97,8 +101,8 @@ pub fn write(plan: &Plan) -> Result<Written> {
 ///
 /// A home that is not there is [`Error::Away`]: it may be a file system that is
 /// not mounted just now, with the token on it.
-pub fn remove(home: &Path, owner: u32, names: &[TokenName]) -> Result<bool> {
-    let Some((dir, path)) = tokens_d(home, owner)? else {
+pub fn remove(home: &Path, known: Option<HomeId>, names: &[TokenName]) -> Result<bool> {
+    let Some((dir, path)) = tokens_d(home, known)? else {
         return Ok(false);
     };
     let mut was_there = false;
@@ -111,8 +115,8 @@ pub fn remove(home: &Path, owner: u32, names: &[TokenName]) -> Result<bool> {
 }
 
 /// Removes whatever a session has in a home of which only its id is known.
-pub fn remove_session(home: &Path, owner: u32, session: SessionId) -> Result<bool> {
-    let Some((mut dir, path)) = tokens_d(home, owner)? else {
+pub fn remove_session(home: &Path, known: Option<HomeId>, session: SessionId) -> Result<bool> {
+    let Some((mut dir, path)) = tokens_d(home, known)? else {
         return Ok(false);
     };
     let listed = |e| Error::io("list", &path, e).with_remedy(REMEDY);
@@ -133,28 +137,57 @@ pub fn remove_session(home: &Path, owner: u32, session: SessionId) -> Result<boo
     Ok(was_there)
 }
 
-/// tokens.d; none if the home is there and its user removed that directory.
+/// Device and inode of a home: what is mounted there is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeId(u64, u64);
+
+impl HomeId {
+    fn of(home: &impl AsFd) -> Option<Self> {
+        let stat = fstat(home).ok()?;
+        Some(Self(stat.st_dev, stat.st_ino))
+    }
+}
+
+/// tokens.d; none if its user removed that directory.
 ///
-/// A home that belongs to somebody else or is empty is taken for the place where
-/// it is mounted.
-fn tokens_d(home: &Path, owner: u32) -> Result<Option<(Dir, PathBuf)>> {
+/// That is so only in the very home in which a token was written before: any
+/// other is what it is mounted on, or what a link leads to just now.
+fn tokens_d(home: &Path, known: Option<HomeId>) -> Result<Option<(Dir, PathBuf)>> {
     let path = home.join(TOKENS_D);
     match Dir::open(&path, dir_flags(), Mode::empty()) {
         Ok(dir) => Ok(Some((dir, path))),
-        Err(Errno::ENOENT | Errno::ENOTDIR) if is_lived_in(home, owner) => Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR) if is_removed(home, known) => Ok(None),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::Away { path }),
         Err(errno) => Err(Error::io("open", path, errno).with_remedy(REMEDY)),
     }
 }
 
-fn is_lived_in(home: &Path, owner: u32) -> bool {
-    let Ok(mut dir) = Dir::open(home, dir_flags(), Mode::empty()) else {
+fn home_id(home: &Path) -> Option<HomeId> {
+    let dir = open(home, dir_flags(), Mode::empty()).ok()?;
+    HomeId::of(&dir)
+}
+
+fn is_removed(home: &Path, known: Option<HomeId>) -> bool {
+    let Ok(mut dir) = open(home, dir_flags(), Mode::empty()) else {
         return false;
     };
-    let is_theirs = fstat(&dir).is_ok_and(|stat| stat.st_uid == owner);
-    let is_entry = |name: &[u8]| name != b"." && name != b"..";
-    let mut entries = dir.iter().flatten();
-    is_theirs && entries.any(|entry| is_entry(entry.file_name().to_bytes()))
+    if known.is_none() || HomeId::of(&dir) != known {
+        return false;
+    }
+    for part in Path::new(TOKENS_D) {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        match fstatat(&dir, part, flags).map(|stat| dead::kind(&stat)) {
+            Err(Errno::ENOENT) => return true,
+            // Somebody put something else there.
+            Ok(kind) if kind != SFlag::S_IFDIR => return kind != SFlag::S_IFLNK,
+            _ => {}
+        }
+        match openat(&dir, part, dir_flags(), Mode::empty()) {
+            Ok(inner) => dir = inner,
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn remove_in(dir: BorrowedFd<'_>, name: &TokenName) -> nix::Result<bool> {

@@ -12,7 +12,10 @@ use nix::sys::stat::fstatat;
 use zeroize::Zeroizing;
 
 use super::scan::scan;
-use super::{Judge, REMEDY, TOKENS_D, move_into_place, open_or_make, remove_in, tokens_d, unlink};
+use super::{
+    HomeId, Judge, REMEDY, TOKENS_D, home_id, move_into_place, open_or_make, remove_in, tokens_d,
+    unlink,
+};
 use crate::error::{Error, Result};
 use crate::name::TokenName;
 
@@ -33,8 +36,8 @@ pub struct Renewal {
     pub home: PathBuf,
     /// The name of the token file.
     pub name: TokenName,
-    /// The uid of the user.
-    pub owner: u32,
+    /// The home in which it was written last.
+    pub known: Option<HomeId>,
     /// Its new bytes; none if only dead tokens are to be removed.
     pub contents: Option<Arc<Zeroizing<Vec<u8>>>>,
     /// The name that the file has now, if it is to have another.
@@ -54,6 +57,8 @@ pub struct Renewed {
     pub is_there: bool,
     /// Dead tokens that were removed, by file name.
     pub removed: Vec<String>,
+    /// The home it was written in.
+    pub home_id: Option<HomeId>,
     /// When the first of the tokens that HTCondor reads before this one dies, in
     /// seconds since 1970 UTC: from then on it stands in the way.
     pub in_the_way_at: Option<u64>,
@@ -69,7 +74,7 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
     let tokens_d = if renewal.missing == Missing::NeverWritten {
         Some((open_or_make(home)?, home.join(TOKENS_D)))
     } else {
-        tokens_d(home, renewal.owner)?
+        tokens_d(home, renewal.known)?
     };
     let Some((mut dir, path)) = tokens_d else {
         return Ok(Renewed::default());
@@ -85,14 +90,17 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
         move_into_place(dir.as_fd(), &file, contents, &renewal.abandoned).map_err(|source| {
             Error::io("renew the token", path.join(file), source).with_remedy(REMEDY)
         })?;
-        if let Some(from) = &renewal.moves_from {
-            // What can not be removed now is removed with the session.
-            let _ = remove_in(dir.as_fd(), from);
+        if let Some(from) = renewal.moves_from.as_ref().filter(|from| *from != name) {
+            remove_in(dir.as_fd(), from).map_err(|errno| {
+                let old = path.join(from.to_string());
+                Error::io("remove the token", old, errno).with_remedy(REMEDY)
+            })?;
         }
     }
     Ok(Renewed {
         is_there,
         removed: scan.removed,
+        home_id: home_id(home),
         in_the_way_at: scan.in_the_way_at,
         in_the_way: scan.in_the_way,
     })

@@ -30,10 +30,6 @@ fn name_at(seconds: u64, host: &str) -> TokenName {
     TokenName::new(seconds * 1_000_000_000, host, SessionId::random().unwrap())
 }
 
-fn owner() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
 fn judge(alive: &[&TokenName]) -> Arc<Judge> {
     let alive: HashSet<_> = alive.iter().map(|name| name.id()).collect();
     Arc::new(Judge {
@@ -117,8 +113,8 @@ fn the_token_is_private_in_private_directories() {
         );
     }
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 1);
-    assert!(remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
-    assert!(!remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
+    assert!(remove(home.0.path(), None, std::slice::from_ref(&name)).unwrap());
+    assert!(!remove(home.0.path(), None, std::slice::from_ref(&name)).unwrap());
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
 }
 
@@ -241,7 +237,7 @@ fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
     let mut plan = home.plan(&name, judge(&[&name]));
     plan.insist = true;
     assert!(removed(write(&plan).unwrap()).is_empty());
-    assert!(remove(home.0.path(), owner(), std::slice::from_ref(&name)).unwrap());
+    assert!(remove(home.0.path(), None, std::slice::from_ref(&name)).unwrap());
     let moved = name.in_front_of(&ahead);
     assert!(removed(home.write(&moved).unwrap()).is_empty());
     let mut names: Vec<_> = fs::read_dir(home.tokens_d())
@@ -286,22 +282,30 @@ fn a_home_that_is_not_one_is_an_error_with_its_path() {
     // It may be a file system that is not mounted just now, with a token on it.
     let empty = Home::new();
     for away in [Path::new("/no/such/home"), empty.0.path()] {
-        let error = remove(away, owner(), &[name_at(NOW, "ap1")]).unwrap_err();
+        let error = remove(away, None, &[name_at(NOW, "ap1")]).unwrap_err();
         assert!(matches!(error, Error::Away { .. }), "{error}");
     }
-    // Somebody lives there, and has taken tokens.d away.
-    assert!(!remove(home.0.path(), owner(), &[name_at(NOW, "ap1")]).unwrap());
-    let error = remove(home.0.path(), owner() + 1, &[name_at(NOW, "ap1")]).unwrap_err();
+    let name = [name_at(NOW, "ap1")];
+    // In the home that is known nothing but its user takes tokens.d away.
+    let known = home_id(home.0.path());
+    assert!(!remove(home.0.path(), known, &name).unwrap());
+    let error = remove(empty.0.path(), known, &name).unwrap_err();
+    assert!(matches!(error, Error::Away { .. }), "{error}");
+    fs::remove_file(home.0.path().join(".condor")).unwrap();
+    assert!(!remove(home.0.path(), known, &name).unwrap());
+    // A link that leads nowhere is somebody's scratch that is not mounted.
+    symlink("/no/such/scratch", home.0.path().join(".condor")).unwrap();
+    let error = remove(home.0.path(), known, &name).unwrap_err();
     assert!(matches!(error, Error::Away { .. }), "{error}");
     let there = Home::with_tokens_d();
-    assert!(!remove(there.0.path(), owner(), &[name_at(NOW, "ap1")]).unwrap());
+    assert!(!remove(there.0.path(), None, &[name_at(NOW, "ap1")]).unwrap());
 }
 
 fn renewal(home: &Home, name: &TokenName) -> Renewal {
     Renewal {
         home: home.0.path().to_owned(),
         name: name.clone(),
-        owner: owner(),
+        known: home_id(home.0.path()),
         contents: Some(Arc::new(Zeroizing::new(b"the.newer.token\n".to_vec()))),
         moves_from: None,
         missing: Missing::Removed,
@@ -339,8 +343,10 @@ fn a_token_that_its_user_removed_is_not_brought_back() {
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
     fs::remove_dir(home.tokens_d()).unwrap();
     assert!(!renew(&renewal(&home, &name)).unwrap().is_there);
+    let mut elsewhere = renewal(&home, &name);
+    elsewhere.known = None;
+    assert!(renew(&elsewhere).is_err(), "it may come back");
     fs::remove_dir(home.0.path().join(".condor")).unwrap();
-    assert!(renew(&renewal(&home, &name)).is_err(), "it may come back");
     let mut first = renewal(&home, &name);
     first.missing = Missing::NeverWritten;
     assert!(renew(&first).unwrap().is_there);
@@ -381,13 +387,13 @@ fn all_that_a_session_has_is_found_by_its_id() {
     for file in [name.to_string(), format!(".{name}"), other.to_string()] {
         home.put(file, "x");
     }
-    assert!(remove_session(home.0.path(), owner(), name.id()).unwrap());
+    assert!(remove_session(home.0.path(), None, name.id()).unwrap());
     let left: Vec<_> = fs::read_dir(home.tokens_d())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(left, [other.to_string()]);
-    assert!(!remove_session(home.0.path(), owner(), name.id()).unwrap());
+    assert!(!remove_session(home.0.path(), None, name.id()).unwrap());
 }
 
 #[test]
@@ -472,4 +478,8 @@ fn a_renewal_moves_in_front_of_a_token_that_this_hosts_key_does_not_verify() {
     assert_eq!(renew(&second).unwrap().in_the_way, None);
     assert!(!home.path(&name).exists() && home.path(&second.name).exists());
     assert!(home.path(&other).exists(), "it may work on its own host");
+    // Onto itself nothing is lost.
+    second.moves_from = Some(second.name.clone());
+    renew(&second).unwrap();
+    assert!(home.path(&second.name).exists());
 }

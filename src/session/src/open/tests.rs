@@ -128,13 +128,14 @@ fn a_session_is_found_again_by_its_process_and_service() {
     let lab = Lab::new();
     let session = lab.opened();
     let uid = session.record().user.uid;
-    let found = |service, uid| Session::held_by(&lab.host, &lab.config, service, uid).unwrap();
+    let found =
+        |service, uid| Session::held_by(&lab.host, &lab.config, service, uid, |_| false).unwrap();
     assert!(found("login", uid).is_none());
     assert!(found("sshd", uid + 1).is_none());
     let mut other = lab.host.clone();
     other.holder.pid += 1;
     assert!(
-        Session::held_by(&other, &lab.config, "sshd", uid)
+        Session::held_by(&other, &lab.config, "sshd", uid, |_| false)
             .unwrap()
             .is_none()
     );
@@ -156,13 +157,19 @@ fn of_several_sessions_of_a_process_each_close_ends_one_the_oldest_first() {
     let uid = lab.host.euid;
     let sessions = Sessions::of(&lab.config.state_dir, uid, uid).unwrap();
     fs::write(sessions.path_of(&names[1]), "{").unwrap();
-    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid).unwrap();
+    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid, |_| false).unwrap();
     for wanted in [&names[0], &names[2]] {
         let session = held().unwrap();
         assert_eq!(session.record().name(), *wanted);
         session.close(&lab.host, &lab.log).unwrap();
     }
     assert!(held().is_none(), "a damaged record stops nobody");
+    let kept = lab.opened().record().session;
+    let held = |is_kept: bool| {
+        let is_kept = |session| is_kept && session == kept;
+        Session::held_by(&lab.host, &lab.config, "sshd", uid, is_kept).unwrap()
+    };
+    assert!(held(true).is_none() && held(false).is_some());
 }
 
 #[test]
@@ -171,7 +178,7 @@ fn a_close_without_data_leaves_sessions_alone_that_have_closed() {
     let session = lab.opened();
     let uid = lab.host.euid;
     let sessions = Sessions::of(&lab.config.state_dir, uid, uid).unwrap();
-    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid).unwrap();
+    let held = || Session::held_by(&lab.host, &lab.config, "sshd", uid, |_| false).unwrap();
     sessions.mark_ended(&session.record().name()).unwrap();
     assert!(held().is_none());
     let deadline = Deadline::after(lab.config.timeout);

@@ -33,6 +33,8 @@ pub enum Why {
     HalfLife,
     /// They live longer than tokens that are renewed should.
     TooLong,
+    /// A reconcile was killed while it moved them to another name.
+    Unfinished,
 }
 
 impl fmt::Display for Why {
@@ -42,6 +44,7 @@ impl fmt::Display for Why {
             Self::Changed(Change::Kids) => "the list of signing keys changed",
             Self::Changed(Change::Claims) => "trust domain, user or scope changed",
             Self::HalfLife => "half of its life is over",
+            Self::Unfinished => "a renewal was not finished",
             Self::TooLong => "it would live longer than it is renewed",
         })
     }
@@ -95,7 +98,9 @@ pub(super) fn need(
     if let Some(change) = signer.change(&record.user.name, &record.tokens)? {
         return Ok(Need::Renew(Why::Changed(change)));
     }
-    Ok(if now >= record.half_life() {
+    Ok(if record.moving_to.is_some() {
+        Need::Renew(Why::Unfinished)
+    } else if now >= record.half_life() {
         Need::Renew(Why::HalfLife)
     } else if record.expires > now.saturating_add(lifetime.as_secs()) {
         Need::Renew(Why::TooLong)

@@ -223,7 +223,9 @@ impl Run<'_> {
         if let Some(every) = self.options.every.filter(|_| renewed && has_keys) {
             stamp::promise(run_dir, now.saturating_add(every.as_secs()))?;
         }
-        if self.options.every.is_some() || !report.actions.is_empty() {
+        // With a broken configuration nobody knows how long the audit is to be kept.
+        let is_known = self.options.broken.is_none();
+        if is_known && (self.options.every.is_some() || !report.actions.is_empty()) {
             let keep = self.config.audit_keep.max(self.config.lifetime_unrenewed);
             audit::rotate(state_dir, now, keep.as_secs(), audit::ROTATE_AT)?;
         }

@@ -13,6 +13,7 @@ use idtoken::{Jti, Kid};
 use serde::{Deserialize, Serialize};
 
 use crate::holder::Holder;
+use crate::home::HomeId;
 use crate::linger::Trace;
 use crate::name::{SessionId, TokenName};
 use crate::user::User;
@@ -43,6 +44,8 @@ pub struct Record {
     pub phase: Phase,
     /// Whether its user took the token away; it gets no other.
     pub removed: bool,
+    /// Tells the home in which the token was written last from a mount point.
+    pub home_id: Option<HomeId>,
     /// How the processes of the session are found when it closes; none if
     /// closing ends it whatever they do.
     pub linger: Option<Trace>,
@@ -138,6 +141,7 @@ impl Record {
             holder,
             phase: Phase::Open,
             removed: false,
+            home_id: None,
             linger,
             file,
             moving_to: None,
@@ -171,6 +175,12 @@ impl Record {
             session: self.session,
             holder: self.holder.clone(),
         }
+    }
+
+    /// Every name by which the token may be in the home.
+    pub fn files(&self) -> Vec<TokenName> {
+        let names = [Some(&self.file), self.moving_to.as_ref()];
+        names.into_iter().flatten().cloned().collect()
     }
 
     /// The path of the token file.

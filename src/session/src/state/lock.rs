@@ -7,7 +7,7 @@
 //! its session has closed.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +79,13 @@ impl Locked<'_> {
                 Err(Error::io("remove the record", self.path(), errno).with_remedy(REMEDY))
             }
         }
+    }
+
+    /// Keeps a record that can not be read for an administrator, out of the way.
+    pub fn retire(self, state_dir: &Path, euid: u32) -> Result<PathBuf> {
+        self.sessions.set_aside(&self.name)?;
+        self.sessions.remove_leftovers(&self.name)?;
+        self.sessions.retire(&self.name, state_dir, euid)
     }
 
     /// Whether the token is still to be written.

@@ -53,6 +53,11 @@ impl One<'_> {
         let ended = match self.is_held(&name.holder) {
             Ok(true) => return Home::Answers,
             Ok(false) if self.run.options.dry_run => return Home::Answers,
+            // No lock keeps this from being tried by each run, with a thread in a hung home each
+            // time: once in a while is enough.
+            Ok(false) if self.is_troubled => Err(Error::Config(
+                "its home is in trouble; a later run ends it".to_owned(),
+            )),
             Ok(false) => self.end_damaged(name),
             Err(error) => Err(error),
         };
@@ -74,9 +79,9 @@ impl One<'_> {
             Err(error) => return Err(error),
         };
         if let Some(user) = &user {
-            let (home, owner) = (user.home.clone(), user.uid);
+            let home = user.home.clone();
             as_user(user, host.euid, self.deadline, move || {
-                home::remove_session(&home, owner, session)
+                home::remove_session(&home, None, session)
             })?;
         }
         let user = user.map(|user| user.name);

@@ -5,10 +5,11 @@ mod damaged;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::due::{self, Need, Seen, Sign};
+use super::due::{self, Need, Seen, Sign, Why};
 use super::{Action, Report, Run, What, complaints, failure};
 use crate::acting::as_user;
 use crate::audit::Event;
@@ -17,7 +18,7 @@ use crate::ending;
 use crate::error::{Error, Result};
 use crate::holder::Holder;
 use crate::home::{self, Judge, Missing, Renewal, Renewed};
-use crate::issuer::Signer;
+use crate::issuer::{Change, Signer};
 use crate::journal::Journal;
 use crate::log::Line;
 use crate::name::{SessionId, TokenName};
@@ -67,7 +68,7 @@ impl Run<'_> {
             } else {
                 one.attend(name)
             };
-            if home == Home::Silent {
+            if home == Home::Silent || one.deadline.passed() {
                 break;
             }
         }
@@ -103,6 +104,9 @@ impl Run<'_> {
     }
 }
 
+/// How long one session may wait for its lock.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
 /// The bytes of a token file, wiped when nobody needs them any more.
 type Contents = Arc<Zeroizing<Vec<u8>>>;
 
@@ -116,8 +120,7 @@ enum Home {
 impl Home {
     fn after(error: &Error) -> Self {
         match error {
-            // A lock is held for long by whoever waits for the same home.
-            Error::HomeTimeout { .. } | Error::Locked { .. } => Self::Silent,
+            Error::HomeTimeout { .. } => Self::Silent,
             _ => Self::Answers,
         }
     }
@@ -215,6 +218,13 @@ impl One<'_> {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(()),
             Err(Error::Damaged { why, .. }) => return self.set_aside(name, &why).map_err(unnamed),
+            // Its session has ended, and nobody else may ever look.
+            Err(Error::Version { version, .. })
+                if !self.is_held(&name.holder).map_err(unnamed)? =>
+            {
+                let why = format!("it has version {version}");
+                return self.set_aside(name, &why).map_err(unnamed);
+            }
             Err(error) => return Err(unnamed(error)),
         };
         let user = record.user.name.clone();
@@ -286,7 +296,9 @@ impl One<'_> {
 
     /// Takes the lock, looks again and does what is needed now.
     fn work(&mut self, name: &RecordName) -> Result<()> {
-        let Some(locked) = self.sessions.lock(name, self.deadline)? else {
+        // A lock is held for long by a thread that waits for a home: others are not to wait for it.
+        let deadline = Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()));
+        let Some(locked) = self.sessions.lock(name, deadline)? else {
             return Ok(());
         };
         let record = locked.read()?;
@@ -313,7 +325,7 @@ impl One<'_> {
         } else {
             Missing::Removed
         };
-        let written = self.write(&mut locked, &mut next, missing, signed.as_ref());
+        let written = self.write(&mut locked, &mut next, need, missing, signed.as_ref());
         let written = match written {
             Ok(written) => written,
             Err(error) => {
@@ -337,6 +349,7 @@ impl One<'_> {
             self.note(need, &next);
         }
         next.clear_at = written.in_the_way_at;
+        next.home_id = written.home_id;
         locked.replace(&next)?;
         locked.forget_pending();
         match need {
@@ -382,16 +395,24 @@ impl One<'_> {
         &self,
         locked: &mut Locked<'_>,
         next: &mut Record,
+        need: Need,
         missing: Missing,
         contents: Option<&Contents>,
     ) -> Result<Renewed> {
+        if contents.is_none() {
+            return self.write_once(locked, next, missing, None, None);
+        }
         // A move that a killed reconcile had begun is finished first.
         let begun = next.moving_to.take();
         let from = begun.map(|to| std::mem::replace(&mut next.file, to));
         let written = self.write_once(locked, next, missing, contents, from)?;
-        let in_front = match &written.in_the_way {
-            Some(first) if contents.is_some() && written.is_there => next.file.in_front_of(first),
-            _ => return Ok(written),
+        // Only a host that has just been given a key can say that the other's is the old one.
+        let has_new_key = need == Need::Renew(Why::Changed(Change::Key));
+        let first = written.in_the_way.as_ref();
+        let in_front = first.map(|first| (next.file.in_front_of(first), first));
+        let in_front = in_front.filter(|(name, first)| name.sorts_before(first));
+        let Some((in_front, _)) = in_front.filter(|_| has_new_key && written.is_there) else {
+            return Ok(written);
         };
         // The record knows both names before there are two files.
         next.moving_to = Some(in_front.clone());
@@ -413,7 +434,7 @@ impl One<'_> {
         let abandoned = Arc::new(AtomicBool::new(false));
         let renewal = Renewal {
             home: next.user.home.clone(),
-            owner: next.user.uid,
+            known: next.home_id,
             name: next.file.clone(),
             contents: contents.cloned(),
             moves_from,

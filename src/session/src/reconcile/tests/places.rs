@@ -103,3 +103,69 @@ fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
     let now = record(&lab, &session);
     assert_eq!((now.file.to_string(), now.moving_to), (to, None));
 }
+
+#[test]
+fn a_move_that_was_begun_is_finished_before_the_way_is_cleared() {
+    let lab = Lab::new();
+    let (session, _, to) = moving(&lab);
+    let sessions = sessions(&lab);
+    let name = session.record().name();
+    let deadline = Deadline::after(lab.config.timeout);
+    let mut due = sessions.read(&name).unwrap().unwrap();
+    due.clear_at = Some(1);
+    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
+    locked.replace(&due).unwrap();
+    drop(locked);
+    // The second name was never written.
+    let second = session.record().token_path().with_file_name(&to);
+    fs::remove_file(second).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(lab.tokens(), [to]);
+    session.close(&lab.host, &lab.log).unwrap();
+    assert!(lab.tokens().is_empty() && lab.records().is_empty());
+}
+
+#[test]
+fn a_login_tidies_up_after_a_move_that_was_begun() {
+    let mut lab = Lab::new();
+    lab.host.holder.start += 1;
+    moving(&lab);
+    lab.host.holder.start -= 1;
+    let session = opened(&lab);
+    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
+    assert_eq!(lab.records(), [session.record().name().to_string()]);
+}
+
+#[test]
+fn a_close_that_can_not_read_the_record_finds_a_token_that_was_moved() {
+    let lab = Lab::new();
+    let (session, from, _) = moving(&lab);
+    fs::remove_file(session.record().token_path().with_file_name(from)).unwrap();
+    let path = sessions(&lab).path_of(&session.record().name());
+    fs::write(path, "{").unwrap();
+    session.close(&lab.host, &lab.log).unwrap();
+    assert!(lab.tokens().is_empty() && lab.records().is_empty());
+    let kept = lab.config.state_dir.join("damaged");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 1);
+}
+
+#[test]
+fn a_host_that_was_given_no_new_key_stays_behind_others() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    // Of a host that has the new key, and a later session.
+    let mut host = lab.host.clone();
+    host.name = "ap2".into();
+    host.now_ns += 1_000_000_000;
+    let mut config = lab.config.clone();
+    config.state_dir = lab.path("state of ap2");
+    replace_key(&lab, "POOL", "the new key");
+    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+        panic!("it did not open")
+    };
+    replace_key(&lab, "POOL", "the key");
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Renewed]);
+    let names = [&other, &session].map(|session| session.record().file.to_string());
+    assert_eq!(lab.tokens(), names);
+}
