@@ -44,8 +44,11 @@ pub(crate) fn run(
         return Ok(false);
     };
     out.line(format!(
-        "# {} tokens, {} (UTC). Remove it after the last has expired, {}.",
-        tokens.len(),
+        "# {}, as of {}. Remove it after the last has expired, {}.",
+        match tokens.len() {
+            1 => "1 token".to_owned(),
+            n => format!("{n} tokens"),
+        },
         utc(now),
         utc(*last)
     ))?;

@@ -45,8 +45,7 @@ impl fmt::Display for KeyError {
         match &self.fault {
             KeyFault::Missing => write!(
                 f,
-                "the signing key {path} is not there; copy it from the central manager, where \
-                 `condor_store_cred add -c` makes it"
+                "the signing key {path} is not there; copy it from the central manager"
             ),
             KeyFault::Io(error) => write!(f, "could not read the signing key {path}: {error}"),
             KeyFault::NotRegular => {

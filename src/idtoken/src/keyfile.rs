@@ -159,7 +159,9 @@ mod tests {
         let missing = read(&dir.path().join("none"), owner).unwrap_err();
         assert!(matches!(missing.fault, KeyFault::Missing));
         assert!(
-            missing.to_string().contains("condor_store_cred"),
+            missing
+                .to_string()
+                .contains("copy it from the central manager"),
             "{missing}"
         );
         fs::write(&path, vec![1; LIMIT + 1]).unwrap();

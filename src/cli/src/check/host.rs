@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use session::config::Config;
 use session::host::unix_nanoseconds;
-use session::stamp::is_fresh;
+use session::stamp::{is_fresh, is_often_enough};
 use session::state;
 use session::user::has_group;
 
 use super::Finding;
 
 const SSHD: &str = "/usr/sbin/sshd";
+/// The period of the timer that comes with the module.
+const TIMER: Duration = Duration::from_secs(15);
 
 /// Whether sshd asks PAM at all; nothing if sshd can not be asked.
 pub(super) fn use_pam() -> Option<Finding> {
@@ -95,6 +97,17 @@ pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>
              pam_idtoken-reconcile.service`",
         )
     });
+    if !is_often_enough(TIMER, renewed, config.timeout) {
+        findings.push(Finding::odd(
+            format!(
+                "a lifetime of {renewed} is too short to be renewed by a timer of {} s: tokens are \
+                 made to last {}",
+                TIMER.as_secs(),
+                config.lifetime_of(false)
+            ),
+            "make it at least twice the timer's period and `timeout` together",
+        ));
+    }
     for (key, wanted, renews) in [
         ("lifetime", config.lifetime, true),
         ("lifetime_unrenewed", config.lifetime_unrenewed, false),
@@ -135,6 +148,13 @@ mod tests {
         assert!(findings[0].is(Level::Odd, "tokens live 2h and are not renewed"));
         assert!(findings[1].is(Level::Odd, "lifetime_unrenewed is 1d"));
         assert_eq!(findings.len(), 2);
+        findings.clear();
+        reconciler(
+            &config("run_dir = \"/no/such/dir\"\nlifetime = \"20s\""),
+            0,
+            &mut findings,
+        );
+        assert!(findings[1].is(Level::Odd, "a lifetime of 20s is too short"));
     }
 
     #[test]

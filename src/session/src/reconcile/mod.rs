@@ -153,7 +153,9 @@ fn is_renewed(config: &Config, host: &Host, options: &Options, log: &dyn Log) ->
         return stamp::is_fresh(&config.run_dir, lifetime, host.now(), host.euid);
     };
     let enough = stamp::is_often_enough(every, lifetime, config.timeout);
-    if !enough && complaints::is_new(&config.run_dir, "lifetime", host.now()) {
+    if enough {
+        complaints::forget(&config.run_dir, "lifetime");
+    } else if complaints::is_new(&config.run_dir, "lifetime", host.now()) {
         log.warning(
             &Line::new("tokens are made to last, since no reconcile would renew them in time")
                 .field("lifetime", lifetime)

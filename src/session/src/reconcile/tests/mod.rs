@@ -206,6 +206,16 @@ fn a_lifetime_that_is_too_short_for_the_timer_is_not_used() {
     assert_eq!(done(&lab), []);
     assert_eq!(done(&lab), []);
     assert_eq!(lines(&lab, "no reconcile would renew them in time"), 1);
+    let short = std::mem::replace(&mut lab.config.lifetime, Lifetime::HOUR);
+    run(&lab);
+    std::fs::remove_file(lab.config.run_dir.join("reconciled")).unwrap();
+    lab.config.lifetime = short;
+    run(&lab);
+    assert_eq!(
+        lines(&lab, "no reconcile would renew them in time"),
+        2,
+        "it was well between"
+    );
     let fresh = stamp::is_fresh(
         &lab.config.run_dir,
         lab.config.lifetime,
