@@ -55,8 +55,10 @@ fn find(
     host: &Host,
     options: &EndOptions,
 ) -> Result<Vec<(u32, RecordName)>, Box<dyn Error>> {
-    let uids = match &options.user {
-        Some(name) => vec![uid_of(name)?],
+    // A user whose account is gone already is known by the records.
+    let uid = options.user.as_deref().and_then(|name| uid_of(name).ok());
+    let uids = match uid {
+        Some(uid) => vec![uid],
         None => Sessions::uids(&config.state_dir)?,
     };
     let mut found = Vec::new();
@@ -64,13 +66,20 @@ fn find(
         let Some(sessions) = Sessions::existing(&config.state_dir, uid, host.euid)? else {
             continue;
         };
-        let names = sessions.names()?.into_iter();
-        let is_wanted = |name: &RecordName| {
-            options
+        for name in sessions.names()? {
+            let is_session = options
                 .session
-                .is_none_or(|wanted| wanted.0 == name.session)
-        };
-        found.extend(names.filter(is_wanted).map(|name| (uid, name)));
+                .is_none_or(|wanted| wanted.0 == name.session);
+            let is_user = || match &options.user {
+                Some(user) if uid_of(user).is_err() => {
+                    matches!(sessions.read(&name), Ok(Some(record)) if record.user.name == *user)
+                }
+                _ => true,
+            };
+            if is_session && is_user() {
+                found.push((uid, name));
+            }
+        }
     }
     Ok(found)
 }

@@ -62,9 +62,12 @@ pub(crate) fn run(
     Ok(if left == 0 { COMPLETE } else { INCOMPLETE })
 }
 
-/// The uid of a user, by name.
+/// The uid of a user, by name or number.
 pub(crate) fn uid_of(name: &str) -> Result<u32, Box<dyn Error>> {
-    Ok(User::lookup(name)?.uid)
+    match name.parse() {
+        Ok(uid) => Ok(uid),
+        Err(_) => Ok(User::lookup(name)?.uid),
+    }
 }
 
 const WORDS: [(What, &str, &str); 9] = [

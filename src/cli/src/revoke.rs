@@ -16,7 +16,6 @@ use session::host::unix_nanoseconds;
 use crate::args::{Args, RevokeOptions};
 use crate::list::utc;
 use crate::output::{Output, complain};
-use crate::reconcile::uid_of;
 
 /// Prints the setting; false when there is no token to revoke or some of the
 /// audit could not be read.
@@ -27,14 +26,18 @@ pub(crate) fn run(
 ) -> Result<bool, Box<dyn Error>> {
     let config = Config::load(&args.as_arguments(), session::host::euid())?;
     let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
-    let uid = options.user.as_deref().map(uid_of).transpose()?;
+    // A user whose account is gone already is known by the audit.
+    let is_user = |entry: &Entry| {
+        let wanted = options.user.as_deref();
+        wanted.is_none_or(|name| entry.user == name || name.parse() == Ok(entry.uid))
+    };
     let since = options.since.map(|since| since.at(now));
     let read = audit::read(&config.state_dir)?;
     for error in &read.errors {
         complain(error);
     }
     let is_wanted = |entry: &&Entry| {
-        uid.is_none_or(|uid| uid == entry.uid)
+        is_user(entry)
             && options.session.is_none_or(|id| id.0 == entry.session)
             && since.is_none_or(|since| entry.issued >= since)
     };

@@ -120,6 +120,7 @@ fn end_now(who: Who) {
     let session = lab.stay("alice", &[Open(0)]);
     let id = row(&lab)["session"].as_str().unwrap().to_owned();
     assert!(!lab.tool(&["end", "0123456789abcdef"]).ok);
+    assert!(!lab.tool(&["end", "--user", "bob"]).ok);
     let said = lab.tool(&["end", &id]).must().stdout;
     assert!(
         said.contains("its token is gone") && said.contains("revoke-expr"),
@@ -130,6 +131,22 @@ fn end_now(who: Who) {
     lab.tool(&["reconcile"]).must();
     nothing_is_left(&lab);
     assert_eq!(session.end().codes("close"), [PAM_SUCCESS]);
+    // An account that was removed is known by its records, any by its number.
+    let uid = lab.alice_uid().to_string();
+    for wanted in ["removed", &uid] {
+        let session = lab.stay("alice", &[Open(0)]);
+        let record = lab
+            .path("state/sessions")
+            .join(&uid)
+            .join(&lab.records()[0]);
+        let text = fs::read_to_string(&record).unwrap();
+        let text = text.replace("\"name\":\"alice\"", "\"name\":\"removed\"");
+        fs::write(&record, text).unwrap();
+        lab.tool(&["revoke-expr", "--user", "alice"]).must();
+        lab.tool(&["end", "--user", wanted]).must();
+        nothing_is_left(&lab);
+        session.end();
+    }
     let two = [lab.stay("alice", &[Open(0)]), lab.stay("alice", &[Open(0)])];
     lab.tool(&["end", "--user", "alice"]).must();
     nothing_is_left(&lab);

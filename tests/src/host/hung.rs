@@ -48,9 +48,25 @@ impl Mirror {
         kill(pid, signal).unwrap();
     }
 
-    /// From now on the directory does not answer.
+    /// From now on the directory does not answer, and takes no request.
     pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
+        // A thread that is not stopped yet may still take one; who asked could not be killed then.
+        let end = Instant::now() + Duration::from_secs(10);
+        while !self.is_stopped() {
+            assert!(Instant::now() < end, "bindfs does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.server.id());
+        let mut tasks = std::fs::read_dir(tasks).unwrap().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            state.starts_with('T')
+        })
     }
 
     /// It answers again.

@@ -207,7 +207,8 @@ pub fn probe(home: &Path) -> Result<()> {
     let dir = loop {
         match open(&path, dir_flags(), Mode::empty()) {
             Ok(dir) => break dir,
-            Err(Errno::ENOENT) if path.as_path() != home => {
+            // A link that leads nowhere is there, and in the way.
+            Err(Errno::ENOENT) if path.as_path() != home && path.symlink_metadata().is_err() => {
                 path.pop();
             }
             Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),

@@ -405,6 +405,9 @@ fn a_probe_leaves_nothing_behind() {
     probe(full.0.path()).unwrap();
     assert_eq!(fs::read_dir(full.tokens_d()).unwrap().count(), 0);
     assert!(probe(Path::new("/no/such/home")).is_err());
+    let linked = Home::new();
+    symlink("/no/such/scratch", linked.0.path().join(".condor")).unwrap();
+    assert!(probe(linked.0.path()).is_err());
 }
 
 #[test]
