@@ -62,8 +62,8 @@ fn find(
         None => Sessions::uids(&config.state_dir)?,
     };
     let mut found = Vec::new();
-    for uid in uids {
-        let Some(sessions) = Sessions::existing(&config.state_dir, uid, host.euid)? else {
+    for owner in uids {
+        let Some(sessions) = Sessions::existing(&config.state_dir, owner, host.euid)? else {
             continue;
         };
         for name in sessions.names()? {
@@ -71,13 +71,13 @@ fn find(
                 .session
                 .is_none_or(|wanted| wanted.0 == name.session);
             let is_user = || match &options.user {
-                Some(user) if uid_of(user).is_err() => {
+                Some(user) if uid.is_none() => {
                     matches!(sessions.read(&name), Ok(Some(record)) if record.user.name == *user)
                 }
                 _ => true,
             };
             if is_session && is_user() {
-                found.push((uid, name));
+                found.push((owner, name));
             }
         }
     }

@@ -2,12 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use session::config::Config;
 use session::holder::boot_id;
-use session::host::unix_nanoseconds;
 use session::open::lingers;
 use session::record::{Phase, Record};
 use session::stamp::is_fresh;
@@ -160,7 +159,7 @@ struct Found {
 
 fn collect(config: &Config, euid: u32) -> Result<Found, Box<dyn Error>> {
     let boot = boot_id()?;
-    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let now = session::host::now();
     let renewed = is_fresh(&config.run_dir, config.lifetime_of(true), now, euid);
     let mut found = Found {
         rows: Vec::new(),

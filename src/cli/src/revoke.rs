@@ -7,11 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::time::SystemTime;
 
 use session::audit::{self, Entry};
 use session::config::Config;
-use session::host::unix_nanoseconds;
 
 use crate::args::{Args, RevokeOptions};
 use crate::list::utc;
@@ -25,7 +23,7 @@ pub(crate) fn run(
     out: &mut Output,
 ) -> Result<bool, Box<dyn Error>> {
     let config = Config::load(&args.as_arguments(), session::host::euid())?;
-    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let now = session::host::now();
     // A user whose account is gone already is known by the audit.
     let is_user = |entry: &Entry| {
         let wanted = options.user.as_deref();

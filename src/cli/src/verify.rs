@@ -5,11 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::SystemTime;
 
 use idtoken::{Decoded, Kid, SigningKey};
 use session::config::Config;
-use session::host::unix_nanoseconds;
 use session::issuer;
 
 use crate::args::{Args, VerifyOptions};
@@ -38,7 +36,7 @@ pub(crate) fn run(
     keys.extend(other_keys(&text, &config, &keys, euid));
     let keys: Vec<&SigningKey> = keys.iter().collect();
     let issuer = config.trust_domain.as_ref();
-    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let now = session::host::now();
     let (mut tokens, mut valid) = (0, 0);
     for (number, line) in text.lines().enumerate().filter(|(_, line)| is_token(line)) {
         tokens += 1;

@@ -11,8 +11,7 @@ use crate::journal::Journal;
 use crate::record::Record;
 use crate::state::{Lock, Locked};
 
-/// Takes the token of a session away, then its record; false if the token was
-/// not there any more.
+/// Takes the token of a session away, then its record.
 ///
 /// When the token can not be removed the record stays, so that the session is
 /// found again; the error says what to look at.
@@ -22,22 +21,22 @@ pub(crate) fn end(
     event: Event,
     deadline: Deadline,
     journal: &Journal<'_>,
-) -> Result<bool> {
-    let was_there = match remove_token(record, Some(locked.share()), deadline, journal) {
+) -> Result<()> {
+    match remove_token(record, locked.share(), deadline, journal) {
+        Ok(_) => {}
         // It was never written, and tokens.d may never have been made.
-        Err(Error::Away { .. }) if locked.is_pending() => false,
-        other => other?,
-    };
+        Err(Error::Away { .. }) if locked.is_pending() => {}
+        Err(error) => return Err(error),
+    }
     journal.say(event, record);
-    locked.remove()?;
-    Ok(was_there)
+    locked.remove()
 }
 
 /// Removes the token file as the user; the share of the lock is held as long
 /// as the thread may still be at it.
-pub(crate) fn remove_token(
+fn remove_token(
     record: &Record,
-    share: Option<Arc<Lock>>,
+    share: Arc<Lock>,
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
@@ -48,7 +47,7 @@ pub(crate) fn remove_token(
     });
     match removed {
         // Whatever is on that home has expired: nobody waits for it any longer.
-        Err(Error::Away { .. }) if record.expires < journal.host.now() => Ok(false),
+        Err(Error::Away { .. }) if record.is_overdue(journal.host.now()) => Ok(false),
         other => other,
     }
 }

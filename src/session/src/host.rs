@@ -62,6 +62,11 @@ pub fn let_go_of_output() -> std::io::Result<()> {
     Ok(())
 }
 
+/// The time as whole seconds since 1970 UTC, for whoever needs nothing else of the host.
+pub fn now() -> u64 {
+    unix_nanoseconds(SystemTime::now()) / 1_000_000_000
+}
+
 fn host_name() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use session::config::Config;
-use session::host::unix_nanoseconds;
 use session::stamp::{is_fresh, is_often_enough};
 use session::state;
 use session::user::has_group;
@@ -80,7 +79,7 @@ pub(super) fn groups(config: &Config, findings: &mut Vec<Finding>) {
 
 /// Whether somebody renews tokens, and what their lifetime is by that.
 pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
-    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let now = session::host::now();
     let renewed = config.lifetime_of(true);
     findings.push(if is_fresh(&config.run_dir, renewed, now, euid) {
         Finding::good(format!(

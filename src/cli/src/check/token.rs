@@ -1,14 +1,11 @@
 //! Can a token be made, and would it be one that works?
 
-use std::time::SystemTime;
-
 use idtoken::SigningKey;
 use session::acting::as_user;
 use session::config::Config;
 use session::deadline::Deadline;
 use session::error::Error;
 use session::home;
-use session::host::unix_nanoseconds;
 use session::issuer::{Batch, Signer};
 use session::policy::{self, Verdict};
 use session::user::User;
@@ -52,7 +49,7 @@ fn served(config: &Config, name: &str) -> Result<(User, Verdict), Error> {
 }
 
 fn mint(config: &Config, name: &str, euid: u32, findings: &mut Vec<Finding>) -> bool {
-    let now = unix_nanoseconds(SystemTime::now()) / 1_000_000_000;
+    let now = session::host::now();
     let both = Signer::new(config, euid).and_then(|signer| {
         let batch = signer.sign(name, now, config.lifetime_of(false))?;
         Ok((signer, batch))
