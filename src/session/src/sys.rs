@@ -82,6 +82,14 @@ fn set_fs_id(call: c_long, id: uid_t) -> io::Result<()> {
     }
 }
 
+/// The uid that the calling thread has towards file systems.
+pub fn fs_uid() -> uid_t {
+    // SAFETY: takes and returns plain numbers; -1 is no valid id and so only asks.
+    let now = unsafe { libc::syscall(libc::SYS_setfsuid, uid_t::MAX) };
+    // The kernel returns a uid; anything else would be nobody's.
+    uid_t::try_from(now).unwrap_or(uid_t::MAX)
+}
+
 fn drop_capabilities() -> io::Result<()> {
     let mut header = CapabilityHeader {
         version: CAPABILITY_VERSION_3,
@@ -191,6 +199,7 @@ mod tests {
             become_user_for_files(4321, 4322, &[4323, 4324]).unwrap();
             assert_eq!(status("Uid:"), "0\t0\t0\t4321");
             assert!(status("Gid:").ends_with("\t4322"));
+            assert_eq!(fs_uid(), 4321);
             assert_eq!(status("Groups:"), "4323 4324");
             assert_eq!(status("CapEff:"), "0000000000000000");
             assert_eq!(status("CapPrm:"), "0000000000000000");

@@ -5,6 +5,8 @@
 //! whose directories are links to elsewhere leads only where its user may go.
 
 mod dead;
+mod listing;
+mod own;
 mod renew;
 mod scan;
 
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use dead::Judge;
+pub use own::{Finding, Severity, examine};
 pub use renew::{Missing, Renewal, Renewed, renew};
 use scan::scan;
 
