@@ -29,6 +29,7 @@ pub mod log;
 pub mod name;
 pub mod open;
 pub mod policy;
+pub mod private;
 pub mod reconcile;
 pub mod record;
 pub mod stamp;

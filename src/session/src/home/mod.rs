@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use dead::Judge;
+pub(crate) use listing::{Leads, own_files};
 pub use own::{Finding, Severity, examine};
 pub use renew::{Missing, Renewal, Renewed, renew};
 use scan::scan;
@@ -253,7 +254,8 @@ fn move_into_place(
     result
 }
 
-fn write_new(dir: BorrowedFd<'_>, name: &str, contents: &[u8]) -> io::Result<()> {
+/// Writes a file that is not there yet, mode 0600.
+pub(crate) fn write_new(dir: BorrowedFd<'_>, name: &str, contents: &[u8]) -> io::Result<()> {
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, name, flags, PRIVATE_FILE)?;
@@ -297,7 +299,7 @@ fn enter(parent: &OwnedFd, name: &Path, path: &Path) -> Result<OwnedFd> {
     .map_err(|e| Error::io("make the directory", path, e).with_remedy(REMEDY))
 }
 
-fn unlink(dir: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+pub(crate) fn unlink(dir: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
     unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)
 }
 
