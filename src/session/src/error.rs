@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use idtoken::{ClaimError, KeyError, MintError};
 
+use crate::child::ChildError;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -107,6 +109,8 @@ pub enum Error {
         /// Its version.
         version: u32,
     },
+    /// A program that was run gave no answer.
+    Program(ChildError),
     /// A lock was not free in time.
     Locked {
         /// The path of the locked file.
@@ -158,6 +162,7 @@ impl fmt::Display for Error {
             Self::Key(error) => error.fmt(f),
             Self::Claim(error) => error.fmt(f),
             Self::Mint(error) => error.fmt(f),
+            Self::Program(error) => error.fmt(f),
             Self::Random(why) => write!(f, "the system gave no random bytes: {why}"),
             Self::NoUser(user) => {
                 write!(
@@ -245,8 +250,15 @@ impl std::error::Error for Error {
             Self::UserDatabase { source, .. }
             | Self::Io { source, .. }
             | Self::Acting { source, .. } => Some(source),
+            Self::Program(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+impl From<ChildError> for Error {
+    fn from(error: ChildError) -> Self {
+        Self::Program(error)
     }
 }
 

@@ -14,6 +14,7 @@
 
 pub mod acting;
 pub mod audit;
+pub mod child;
 pub mod close;
 pub mod config;
 pub mod deadline;

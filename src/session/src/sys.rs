@@ -12,6 +12,8 @@ use std::io;
 
 use libc::{c_int, c_long, c_void, gid_t, uid_t};
 
+pub(crate) mod spawn;
+
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the raw id calls used here take 32-bit ids on 64-bit machines only");
 

@@ -1,0 +1,162 @@
+//! The kernel's own calls, for processes that share nothing with the host but
+//! have its memory as it was: nothing here allocates, locks or panics.
+
+use std::ptr;
+
+use libc::{c_int, c_long, pid_t};
+
+use crate::sys::{CAPABILITY_VERSION_3, CapabilityHeader, CapabilitySet};
+
+/// The kernel's signal sets have so many bytes.
+const SET_SIZE: usize = 8;
+/// Where close_range(2) is missing, descriptors are closed one by one up to here.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+/// Sets every signal to its default; SIGKILL and SIGSTOP are refused and need nothing.
+pub(super) fn default_signals() {
+    let default = [0_u64; 8];
+    for signal in 1..=64_usize {
+        let none = ptr::null_mut::<u64>();
+        let action = default.as_ptr();
+        // SAFETY: a zeroed sigaction of any layout is SIG_DFL without flags and mask, and the
+        // array is longer than the kernel's.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, none, SET_SIZE) };
+    }
+}
+
+/// clone(2) as fork(2) does it, with nothing shared; 0 in the new process.
+pub(super) fn clone(flags: c_int) -> Result<pid_t, c_int> {
+    let (flags, none) = (c_long::from(flags), 0 as c_long);
+    #[cfg(not(target_arch = "s390x"))]
+    let (first, second) = (flags, none);
+    #[cfg(target_arch = "s390x")]
+    let (first, second) = (none, flags);
+    // SAFETY: without CLONE_VM the new process goes on with a copy of this stack, and without
+    // the flags that use them the three pointers are not looked at.
+    let result = unsafe { libc::syscall(libc::SYS_clone, first, second, none, none, none) };
+    outcome(result).and_then(|pid| pid_t::try_from(pid).map_err(|_| libc::EINVAL))
+}
+
+/// Sets the signal mask of the calling thread, the C library's own signals
+/// among them, and returns the one before.
+pub(super) fn set_mask(mask: u64) -> Result<u64, c_int> {
+    let mut before = 0_u64;
+    // SAFETY: two live sets of the size that is named.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            &raw mut before,
+            SET_SIZE,
+        )
+    };
+    outcome(result).map(|_| before)
+}
+
+pub(super) fn dup_to(from: c_int, to: c_int, flags: c_int) -> Result<(), c_int> {
+    let numbers = [from, to, flags].map(c_long::from);
+    // SAFETY: takes and returns plain numbers.
+    let result = unsafe { libc::syscall(libc::SYS_dup3, numbers[0], numbers[1], numbers[2]) };
+    outcome(result).map(drop)
+}
+
+/// Closes every descriptor from this one on.
+pub(super) fn close_from(first: c_int) {
+    let first = c_long::from(first);
+    if plain(libc::SYS_close_range, [first, c_long::from(u32::MAX), 0]).is_ok() {
+        return;
+    }
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit64 into a live one.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            libc::RLIMIT_NOFILE,
+            ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
+    };
+    // The limit may have been lowered since a descriptor was opened: the hard one counts.
+    let end = outcome(result).map_or(MOST_DESCRIPTORS, |_| limit.rlim_max.min(MOST_DESCRIPTORS));
+    let mut descriptor = first;
+    while u64::try_from(descriptor).is_ok_and(|number| number < end) {
+        let _ = plain(libc::SYS_close, [descriptor, 0, 0]);
+        descriptor = descriptor.wrapping_add(1);
+    }
+}
+
+/// Sets the supplementary groups and reads them back into `kept`, which is as long.
+pub(super) fn set_groups(wanted: &[u32], kept: &mut [u32]) -> Result<(), c_int> {
+    // SAFETY: the pointer and the count describe one live slice; the kernel only reads it.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, wanted.len(), wanted.as_ptr()) };
+    outcome(result)?;
+    // SAFETY: the kernel writes at most `kept.len()` ids into a live slice of that length, and
+    // with a length of 0 only counts.
+    let result = unsafe { libc::syscall(libc::SYS_getgroups, kept.len(), kept.as_mut_ptr()) };
+    let count = outcome(result)?;
+    kept.sort_unstable();
+    if usize::try_from(count) == Ok(wanted.len()) && kept == wanted {
+        Ok(())
+    } else {
+        Err(libc::EPERM)
+    }
+}
+
+/// Sets real, effective and saved id and reads them back.
+pub(super) fn set_ids(set: c_long, get: c_long, id: u32) -> Result<(), c_int> {
+    plain(set, [c_long::from(id); 3])?;
+    let mut kept = [u32::MAX; 3];
+    let [real, effective, saved] = &mut kept;
+    let (real, effective, saved) = (ptr::from_mut(real), ptr::from_mut(effective), saved);
+    // SAFETY: the kernel writes three ids into three live ones.
+    let result = unsafe { libc::syscall(get, real, effective, ptr::from_mut(saved)) };
+    outcome(result)?;
+    if kept == [id; 3] {
+        Ok(())
+    } else {
+        Err(libc::EPERM)
+    }
+}
+
+/// A host that asked to keep its capabilities over a change of ids keeps them for itself.
+pub(super) fn drop_capabilities() -> Result<(), c_int> {
+    let mut header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let none = [CapabilitySet::default(); 2];
+    // SAFETY: version 3 takes a header and two sets; both live, and pid 0 is the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) };
+    outcome(result).map(drop)
+}
+
+/// Asks the kernel to end this process with its parent; without it, it ends by itself.
+pub(super) fn die_with_parent() {
+    let number = |n: c_int| c_long::from(n);
+    let _ = plain(
+        libc::SYS_prctl,
+        [number(libc::PR_SET_PDEATHSIG), number(libc::SIGKILL), 0],
+    );
+}
+
+/// A call that takes plain numbers only.
+pub(super) fn plain(call: c_long, numbers: [c_long; 3]) -> Result<(), c_int> {
+    let [a, b, c] = numbers;
+    // SAFETY: every caller names a call whose arguments are no pointers.
+    outcome(unsafe { libc::syscall(call, a, b, c) }).map(drop)
+}
+
+pub(super) fn outcome(result: c_long) -> Result<c_long, c_int> {
+    if result >= 0 {
+        return Ok(result);
+    }
+    // SAFETY: the C library gives each thread a valid place for its errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as above; a copy of the process has a copy of it.
+    Err(unsafe { *place })
+}
