@@ -158,9 +158,18 @@ impl Since {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckOptions {
-    /// Check that this user would get a token; none is left behind.
+    /// Say which tokens this user would get and why, and which of the user's own are in the
+    /// way; none is left behind.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+
+    /// As if the user came from there.
+    #[arg(long, value_name = "HOST", requires = "user")]
+    pub(crate) from: Option<String>,
+
+    /// As if the user had proved who they are by this method of SSH, such as publickey.
+    #[arg(long, value_name = "METHOD", requires = "user")]
+    pub(crate) auth: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

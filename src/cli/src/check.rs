@@ -1,6 +1,8 @@
 //! `idtokenctl check`: is this host ready, and if not, what is to be done?
 
 mod host;
+mod htcondor;
+mod own;
 mod stack;
 mod token;
 
@@ -11,6 +13,7 @@ use std::path::Path;
 use session::config::Config;
 
 use crate::args::{Args, CheckOptions};
+use crate::load::load_and_look;
 use crate::output::Output;
 use crate::pamd::PAM_D;
 
@@ -90,6 +93,12 @@ pub(crate) fn run(
     let config = check_configuration(args, options, &mut findings);
     if let (Some(line), Some(config)) = (&line, &config) {
         findings.extend(stack::control(line, config));
+        findings.extend(stack::environment(
+            Path::new(PAM_D),
+            &args.service,
+            line,
+            config,
+        ));
     }
     print(&findings, out)
 }
@@ -107,8 +116,8 @@ fn check_configuration(
         ));
     }
     let euid = session::host::euid();
-    let config = match Config::load(&arguments, euid) {
-        Ok(config) => config,
+    let (config, found) = match load_and_look(&arguments, euid) {
+        Ok(both) => both,
         Err(error) => {
             findings.push(Finding::bad(error));
             return None;
@@ -131,10 +140,11 @@ fn check_configuration(
                 .with_remedy(format!("add it to services in {}", config.file.display())),
         );
     }
+    htcondor::look(&config, &found, findings);
     host::groups(&config, findings);
     host::state(&config, euid, findings);
     host::reconciler(&config, euid, findings);
-    token::look(&config, options.user.as_deref(), euid, findings);
+    token::look(&config, args, options, euid, findings);
     Some(config)
 }
 

@@ -44,12 +44,12 @@ impl State {
         let is_held = !is_ended && record.holder.is_alive_in(boot)?;
         let lingers = !is_ended && lingers(record, boot);
         Ok(match record.phase {
-            Phase::Lingering if lingers && !record.removed => Self::Lingering,
+            Phase::Lingering if lingers && !record.is_removed() => Self::Lingering,
             Phase::Lingering if lingers => Self::Removed,
             Phase::Lingering => Self::Orphan,
             Phase::Open if !is_held && lingers => Self::Lingering,
             _ if !is_held => Self::Orphan,
-            _ if record.removed => Self::Removed,
+            _ if record.is_removed() => Self::Removed,
             _ if listing.pending.contains(&record.session) => Self::Pending,
             Phase::Open if renewed => Self::Live,
             Phase::Open => Self::Unrenewed,
@@ -82,7 +82,7 @@ struct Row {
     since: u64,
     expires: u64,
     pid: u32,
-    token: String,
+    token: Vec<String>,
     jti: Vec<String>,
     kid: Vec<String>,
 }
@@ -94,14 +94,18 @@ impl Row {
             state,
             user: record.user.name.clone(),
             uid: record.user.uid,
-            service: record.service.clone(),
-            from: record.rhost.clone(),
+            service: record.login.service.clone(),
+            from: record.login.rhost.clone(),
             since: record.opened,
-            expires: record.expires,
+            expires: record.expires(),
             pid: record.holder.pid,
-            token: record.token_path().display().to_string(),
-            jti: record.tokens.iter().map(|t| t.jti.to_string()).collect(),
-            kid: record.tokens.iter().map(|t| t.kid.to_string()).collect(),
+            token: record
+                .paths()
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
+            jti: record.tokens().map(|t| t.jti.to_string()).collect(),
+            kid: record.tokens().map(|t| t.kid.to_string()).collect(),
         }
     }
 }
@@ -120,7 +124,7 @@ impl Row {
             self.from.clone().unwrap_or_else(|| "-".into()),
             utc(self.since),
             utc(self.expires),
-            self.token.clone(),
+            self.token.join(" "),
         ]
     }
 }
@@ -160,7 +164,7 @@ struct Found {
 fn collect(config: &Config, euid: u32) -> Result<Found, Box<dyn Error>> {
     let boot = boot_id()?;
     let now = session::host::now();
-    let renewed = is_fresh(&config.run_dir, config.lifetime_of(true), now, euid);
+    let renewed = is_fresh(&config.run_dir, config.shortest_lifetime(), now, euid);
     let mut found = Found {
         rows: Vec::new(),
         whole: true,

@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod end;
 mod list;
+mod load;
 mod output;
 mod pamd;
 mod reconcile;

@@ -10,7 +10,8 @@ use session::reconcile::{Action, Options, Report, Watch, What, reconcile};
 use session::user::User;
 
 use crate::args::{Args, ReconcileOptions};
-use crate::output::Output;
+use crate::load::load_and_look;
+use crate::output::{Output, complain};
 
 /// The exit code of a run that did all there was to do.
 const COMPLETE: u8 = 0;
@@ -31,6 +32,7 @@ pub(crate) fn run(
         dry_run: given.dry_run,
         every: given.every.map(|every| every.0),
         broken: None,
+        trouble: None,
     };
     let log = Syslog::new("pam_idtoken(reconcile)", false);
     let mut all = Report::default();
@@ -39,10 +41,16 @@ pub(crate) fn run(
         let arguments = args.as_arguments();
         // A typing error is no reason to leave a token behind.
         options.broken = None;
-        let config = Config::load(&arguments, host.euid).unwrap_or_else(|error| {
-            options.broken = Some(error.to_string());
-            Config::fallback(&arguments)
-        });
+        let config = match load_and_look(&arguments, host.euid) {
+            Ok((config, found)) => {
+                options.trouble = config.trouble_with(&found);
+                config
+            }
+            Err(error) => {
+                options.broken = Some(error.to_string());
+                Config::fallback(&arguments)
+            }
+        };
         let before = Watch::of(&config);
         let report = reconcile(&config, &host, &options, &log)?;
         all.sessions = report.sessions;
@@ -55,6 +63,10 @@ pub(crate) fn run(
         }
     }
     print(&all, given, out)?;
+    // A timer has it in the log, once in a while.
+    if let Some(why) = options.trouble.filter(|_| options.every.is_none()) {
+        complain(why);
+    }
     if let Some(why) = options.broken {
         return Err(format!("{why}; nothing was renewed").into());
     }

@@ -34,12 +34,9 @@ pub(crate) fn run(
     for error in &read.errors {
         complain(error);
     }
-    let is_wanted = |entry: &&Entry| {
-        is_user(entry)
-            && options.session.is_none_or(|id| id.0 == entry.session)
-            && since.is_none_or(|since| entry.issued >= since)
-    };
-    let tokens = tokens(read.entries.iter().filter(is_wanted), now);
+    let is_wanted =
+        |entry: &&Entry| is_user(entry) && options.session.is_none_or(|id| id.0 == entry.session);
+    let tokens = tokens(read.entries.iter().filter(is_wanted), since, now);
     let Some(last) = tokens.values().max() else {
         complain("no token of these is known that has not expired: there is nothing to revoke");
         return Ok(false);
@@ -60,17 +57,16 @@ pub(crate) fn run(
     Ok(read.errors.is_empty())
 }
 
-/// The ids of tokens that have not expired, with when they do.
-fn tokens<'a>(entries: impl Iterator<Item = &'a Entry>, now: u64) -> BTreeMap<String, u64> {
-    entries
-        .filter(|entry| entry.expires >= now)
-        .flat_map(|entry| {
-            let expires = entry.expires;
-            entry
-                .tokens
-                .iter()
-                .map(move |token| (token.jti.to_string(), expires))
-        })
+/// The ids of tokens that were signed since and have not expired, with when they do.
+fn tokens<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    since: Option<u64>,
+    now: u64,
+) -> BTreeMap<String, u64> {
+    let tokens = entries.flat_map(|entry| &entry.tokens);
+    tokens
+        .filter(|token| token.expires >= now && since.is_none_or(|since| token.issued >= since))
+        .map(|token| (token.jti.to_string(), token.expires))
         .collect()
 }
 

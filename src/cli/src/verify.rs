@@ -1,17 +1,19 @@
 //! `idtokenctl verify`: what each token of a file is worth on this host.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use idtoken::{Decoded, Kid, SigningKey};
-use session::config::Config;
-use session::issuer;
+use idtoken::{Decoded, Kid, Refusal, SigningKey, TrustDomain};
+use session::config::{Config, TokenSettings};
+use session::issuer::key;
 
 use crate::args::{Args, VerifyOptions};
 use crate::list::utc;
+use crate::load::load;
 use crate::output::Output;
 
 /// HTCondor itself reads no more of a token file than this.
@@ -24,26 +26,25 @@ pub(crate) fn run(
     out: &mut Output,
 ) -> Result<bool, Box<dyn Error>> {
     let euid = session::host::euid();
-    let config = Config::load(&args.as_arguments(), euid)?;
+    let config = load(&args.as_arguments(), euid)?;
     let text = read(&options.file)?;
-    let (mut keys, missing) = match issuer::read_keys(&config, euid) {
-        Ok((keys, missing)) => (keys, missing.iter().map(ToString::to_string).collect()),
-        Err(error) => (Vec::new(), vec![error.to_string()]),
-    };
+    let pools = pools(&config, &text, euid);
+    let missing: BTreeSet<&String> = pools.iter().flat_map(|pool| &pool.missing).collect();
     for why in &missing {
         out.line(format!("note: {why}"))?;
     }
-    keys.extend(other_keys(&text, &config, &keys, euid));
-    let keys: Vec<&SigningKey> = keys.iter().collect();
-    let issuer = config.trust_domain.as_ref();
     let now = session::host::now();
     let (mut tokens, mut valid) = (0, 0);
     for (number, line) in text.lines().enumerate().filter(|(_, line)| is_token(line)) {
         tokens += 1;
-        let verdict = match idtoken::verify(line, &keys, issuer, now) {
+        let verdict = match verify(line.trim(), &pools, now) {
             Ok(_) => {
                 valid += 1;
                 "valid".to_owned()
+            }
+            // Somebody may have the key.
+            Err(Refusal::UnknownKid(kid)) if !missing.is_empty() => {
+                format!("nobody can tell: the key {kid:?} can not be read here")
             }
             Err(refusal) => format!("not valid: {refusal}"),
         };
@@ -58,9 +59,55 @@ pub(crate) fn run(
     Ok(tokens > 0 && tokens == valid)
 }
 
+/// A trust domain with the keys of its tokens, as one table of the configuration has them.
+struct Pool {
+    issuer: Option<TrustDomain>,
+    keys: Vec<SigningKey>,
+    missing: Vec<String>,
+}
+
+fn pools(config: &Config, text: &str, euid: u32) -> Vec<Pool> {
+    let tables = config.tables.iter().map(|table| &table.token);
+    tables
+        .map(|token| {
+            let (mut keys, missing) = match key::read_keys(token, euid) {
+                Ok((keys, missing)) => (keys, missing.iter().map(ToString::to_string).collect()),
+                Err(error) => (Vec::new(), vec![error.to_string()]),
+            };
+            keys.extend(other_keys(text, token, &keys, euid));
+            Pool {
+                issuer: token.trust_domain.clone(),
+                keys,
+                missing,
+            }
+        })
+        .collect()
+}
+
+/// The verdict by the pool whose token it is: two pools may have a key of one name.
+fn verify(line: &str, pools: &[Pool], now: u64) -> Result<Decoded, Refusal> {
+    let issuer = idtoken::decode(line).ok().and_then(|seen| seen.iss);
+    let is_its = |pool: &&Pool| pool.issuer.as_ref().map(TrustDomain::as_str) == issuer.as_deref();
+    let any = pools.first();
+    let its: Vec<&Pool> = pools.iter().filter(is_its).collect();
+    let its = if its.is_empty() {
+        any.into_iter().collect()
+    } else {
+        its
+    };
+    let keys: Vec<&SigningKey> = its.iter().flat_map(|pool| &pool.keys).collect();
+    let wanted = its.first().and_then(|pool| pool.issuer.as_ref());
+    idtoken::verify(line, &keys, wanted, now)
+}
+
 /// The keys of this host that tokens name and sessions are not given tokens of:
 /// HTCondor takes every key of its directory.
-fn other_keys(text: &str, config: &Config, known: &[SigningKey], euid: u32) -> Vec<SigningKey> {
+fn other_keys(
+    text: &str,
+    token: &TokenSettings,
+    known: &[SigningKey],
+    euid: u32,
+) -> Vec<SigningKey> {
     let mut kids: Vec<Kid> = idtoken::lines(text)
         .filter_map(|line| idtoken::decode(line).ok()?.kid?.parse().ok())
         .filter(|kid| known.iter().all(|key| key.kid() != kid))
@@ -68,7 +115,7 @@ fn other_keys(text: &str, config: &Config, known: &[SigningKey], euid: u32) -> V
     kids.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
     kids.dedup();
     kids.iter()
-        .filter_map(|kid| issuer::read_key(config, kid, euid).ok())
+        .filter_map(|kid| key::read_key(token, kid, euid).ok())
         .collect()
 }
 

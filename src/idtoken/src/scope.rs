@@ -72,6 +72,11 @@ impl Scope {
         })
     }
 
+    /// Its authorizations, each once.
+    pub fn iter(&self) -> impl Iterator<Item = Authorization> {
+        self.0.iter().copied()
+    }
+
     /// The claim, as in `condor:/READ condor:/WRITE`.
     pub fn claim(&self) -> String {
         let mut claim = String::new();

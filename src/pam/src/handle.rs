@@ -4,10 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Mutex;
 
-use pam::constants::PAM_TEXT_INFO;
+use pam::constants::{PAM_TEXT_INFO, PamResultCode};
 use pam::conv::Conv;
 use pam::items::{RHost, Service, User};
 use pam::module::PamHandle;
@@ -84,6 +84,54 @@ pub(crate) fn user(pam: &PamHandle) -> Option<String> {
 pub(crate) fn remote_host(pam: &PamHandle) -> Option<String> {
     let host = pam.get_item::<RHost<'_>>().ok().flatten()?;
     Some(text(host.0)).filter(|host| !host.is_empty())
+}
+
+// Of security/pam_modules.h; the bindings have neither.
+unsafe extern "C" {
+    fn pam_getenv(pamh: *mut c_void, name: *const c_char) -> *const c_char;
+    fn pam_putenv(pamh: *mut c_void, name_value: *const c_char) -> c_int;
+}
+
+/// So many methods of SSH are looked at, and no longer names.
+const METHODS: usize = 16;
+const METHOD_LENGTH: usize = 64;
+
+/// The methods of SSH by which the user proved who they are: the first word of each
+/// line of `SSH_AUTH_INFO_0`, which sshd puts into the PAM environment (sshd_config(5),
+/// ExposeAuthInfo, has the format).
+pub(crate) fn auth_methods(pam: &PamHandle) -> Vec<String> {
+    // SAFETY: the handle is libpam's own and the name is a C string.
+    let value = unsafe { pam_getenv(pointer(pam), c"SSH_AUTH_INFO_0".as_ptr()) };
+    if value.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: what pam_getenv(3) gives back is a C string until the environment changes, and
+    // nothing changes it here.
+    let value = text(unsafe { CStr::from_ptr(value) });
+    let words = value
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let words = words.filter(|word| word.len() <= METHOD_LENGTH);
+    words.take(METHODS).map(str::to_owned).collect()
+}
+
+/// Sets a variable in the environment of the session, or removes it; false if libpam
+/// does not take it.
+pub(crate) fn set_variable(pam: &PamHandle, name: &str, value: Option<&str>) -> bool {
+    let setting = match value {
+        Some(value) => format!("{name}={value}"),
+        None => name.to_owned(),
+    };
+    let Ok(setting) = CString::new(setting) else {
+        return false;
+    };
+    // SAFETY: the handle is libpam's own; pam_putenv(3) copies the string.
+    let code = unsafe { pam_putenv(pointer(pam), setting.as_ptr()) };
+    code == PamResultCode::PAM_SUCCESS as c_int
+}
+
+fn pointer(pam: &PamHandle) -> *mut c_void {
+    std::ptr::from_ref(pam).cast_mut().cast()
 }
 
 /// Writes one line on the user's terminal, if the host has a way to.

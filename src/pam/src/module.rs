@@ -6,13 +6,14 @@ use pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
 use pam::module::PamHandle;
 use session::close::{Closed, Session};
 use session::config::{Arguments, Config, OnClose, OnFailure};
+use session::deadline::Deadline;
 use session::error::Error;
 use session::host::Host;
 use session::linger::Trace;
 use session::log::{Line, Log, Syslog};
-use session::open::{Opened, open as open_session};
-use session::policy::{self, Verdict};
-use session::record::Opening;
+use session::open::{Opened, Wanted, open as open_session};
+use session::policy::{self, Reason, Verdict};
+use session::record::{Login, Opening};
 use session::user::User;
 
 use crate::handle::{self, Known};
@@ -75,8 +76,14 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
         return PamResultCode::PAM_SUCCESS;
     }
     let (config, broken) = call.config();
-    let user = match served(&call, &config) {
-        Ok(Some(user)) => user,
+    let deadline = Deadline::after(config.timeout);
+    let login = Login {
+        service: call.service.clone(),
+        rhost: handle::remote_host(pam),
+        auth: handle::auth_methods(pam),
+    };
+    let (user, tables) = match served(&call, &config, &login) {
+        Ok(Some(served)) => served,
         Ok(None) => {
             if let Some(error) = broken {
                 call.complain("the configuration was not used for", &error);
@@ -93,22 +100,63 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
         Ok(host) => host,
         Err(error) => return failed(pam, &call, &config, flags, &error, None),
     };
-    let opening = Opening {
-        user,
-        service: call.service.clone(),
-        rhost: handle::remote_host(pam),
-        linger: trace(&call, &config),
+    let (config, found) = config.discover(host.euid, deadline, host.now());
+    // Without its domains the session has no token, which is said with the reason.
+    if let Some(why) = config.trouble_with(&found).filter(|_| config.has_domains()) {
+        let line = Line::new("HTCondor was asked in vain").field("user", &call.user);
+        call.log.warning(&line.because(why));
+    }
+    let wanted = Wanted {
+        opening: Opening {
+            user,
+            login,
+            linger: trace(&call, &config),
+        },
+        tables,
+        deadline,
     };
-    match open_session(&config, &host, opening, &call.log) {
-        Opened::Yes(session) => {
-            keep(pam, &call, Some(*session));
-            PamResultCode::PAM_SUCCESS
+    match open_session(&config, &host, wanted, &call.log) {
+        Opened::Yes(session) => announced(pam, &call, &config, flags, (*session, None), &host),
+        Opened::Partly(session, error) => {
+            announced(pam, &call, &config, flags, (*session, Some(error)), &host)
         }
         Opened::No(error) => failed(pam, &call, &config, flags, &error, None),
         Opened::Pending(session, error) => {
             failed(pam, &call, &config, flags, &error, Some(*session))
         }
     }
+}
+
+/// The session has its tokens, or some of them: it has to find them.
+fn announced(
+    pam: &mut PamHandle,
+    call: &Call,
+    config: &Config,
+    flags: PamFlag,
+    (session, missing): (Session, Option<Error>),
+    host: &Host,
+) -> PamResultCode {
+    if let Some((name, path)) = session.environment() {
+        let path = path.display().to_string();
+        if !handle::set_variable(pam, name, Some(&path)) {
+            // Nothing would ever read them.
+            let closed = session.close(host, &call.log);
+            let error = Error::Environment { name };
+            let left = closed.is_err().then_some(session);
+            return failed(pam, call, config, flags, &error, left);
+        }
+    }
+    keep(pam, call, Some(session));
+    if let Some(error) = missing {
+        call.complain("one of the tokens is missing for", &error);
+        let message = format!(
+            "HTCondor: one of the tokens for this session is missing, so some commands that \
+             reach other machines will fail. Please tell {}.",
+            config.contact
+        );
+        tell(pam, flags, &message);
+    }
+    PamResultCode::PAM_SUCCESS
 }
 
 /// `pam_sm_close_session`: takes the token away. It never fails: a session
@@ -121,9 +169,13 @@ pub(crate) fn close(pam: &mut PamHandle, args: &[&CStr]) -> PamResultCode {
             Known::Nothing => None,
             Known::Unknown => find_session(&call, &host)?,
         };
-        session
-            .map(|session| session.close(&host, &call.log))
-            .transpose()
+        let Some(session) = session else {
+            return Ok(None);
+        };
+        if let Some((name, _)) = session.environment() {
+            handle::set_variable(pam, name, None);
+        }
+        session.close(&host, &call.log).map(Some)
     });
     match result {
         Ok(Some(closed)) => {
@@ -138,20 +190,29 @@ pub(crate) fn close(pam: &mut PamHandle, args: &[&CStr]) -> PamResultCode {
     PamResultCode::PAM_SUCCESS
 }
 
-/// The user if they are served; none if they pass untouched.
-fn served(call: &Call, config: &Config) -> Result<Option<User>, Error> {
-    if let Verdict::Pass(reason) = policy::before_lookup(config, &call.service, &call.user) {
+/// The user and their tokens if they are served; none if they pass untouched.
+fn served(
+    call: &Call,
+    config: &Config,
+    login: &Login,
+) -> Result<Option<(User, Vec<usize>)>, Error> {
+    let pass = |reason: Reason| {
         call.debug("not served", reason);
-        return Ok(None);
+        Ok(None)
+    };
+    if let Verdict::Pass(reason) = policy::before_lookup(config, &call.service, &call.user) {
+        return pass(reason);
     }
     let user = User::lookup(&call.user)?;
-    match policy::verdict(config, &user)? {
-        Verdict::Serve => Ok(Some(user)),
-        Verdict::Pass(reason) => {
-            call.debug("not served", reason);
-            Ok(None)
-        }
+    if let Verdict::Pass(reason) = policy::verdict(config, &user)? {
+        return pass(reason);
     }
+    let is_in_group = |group: &str| user.is_in_group(group);
+    let tables = policy::tables(config, &user, login, &is_in_group)?;
+    if tables.is_empty() {
+        return pass(Reason::NoTable);
+    }
+    Ok(Some((user, tables)))
 }
 
 /// The session of a host that closes without the data it opened with.
@@ -181,17 +242,21 @@ fn failed(
 ) -> PamResultCode {
     keep(pam, call, pending);
     call.complain("no token for", error);
-    if flags & PAM_SILENT == 0 {
-        let message = format!(
-            "HTCondor: no token for this session, so condor_q -global and other commands that \
-             reach other machines will fail. Please tell {}.",
-            config.contact
-        );
-        handle::tell(pam, &message);
-    }
+    let message = format!(
+        "HTCondor: no token for this session, so condor_q -global and other commands that \
+         reach other machines will fail. Please tell {}.",
+        config.contact
+    );
+    tell(pam, flags, &message);
     match config.on_failure {
         OnFailure::Ignore => PamResultCode::PAM_SUCCESS,
         OnFailure::Deny => PamResultCode::PAM_SESSION_ERR,
+    }
+}
+
+fn tell(pam: &PamHandle, flags: PamFlag, message: &str) {
+    if flags & PAM_SILENT == 0 {
+        handle::tell(pam, message);
     }
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, refuse_unsafe};
 use crate::log::{Line, Log};
 use crate::name::SessionId;
-use crate::record::{Minted, Record};
+use crate::record::{Minted, Record, TokenFile};
 
 const CURRENT: &str = "audit.jsonl";
 const REMEDY: &str = "check the file system that state_dir is on";
@@ -47,6 +47,8 @@ pub enum Event {
     Lingers,
     /// Its user took the tokens away.
     Removed,
+    /// No table of the configuration makes these tokens any more; they were removed.
+    Dropped,
     /// Its tokens were removed because it closed.
     Closed,
     /// Its tokens were removed because it had ended without a close.
@@ -74,40 +76,39 @@ pub struct Entry {
     pub service: String,
     /// `PAM_RHOST`.
     pub rhost: Option<String>,
+    /// The methods of SSH by which the user proved who they are.
+    pub auth: Vec<String>,
     /// When the session opened, as seconds since 1970 UTC.
     pub opened: u64,
-    /// When the tokens were signed, as seconds since 1970 UTC.
-    pub issued: u64,
-    /// When they expire, as seconds since 1970 UTC.
-    pub expires: u64,
-    /// The tokens.
+    /// The tokens that it is about.
     pub tokens: Vec<Minted>,
 }
 
 impl Entry {
-    fn new(event: Event, record: &Record, time: u64) -> Self {
+    /// What there is to say about some of a session's token files at `time`, in seconds
+    /// since 1970 UTC.
+    pub fn new(event: Event, record: &Record, files: &[TokenFile], time: u64) -> Self {
         Self {
             time,
             event,
             session: record.session,
             user: record.user.name.clone(),
             uid: record.user.uid,
-            service: record.service.clone(),
-            rhost: record.rhost.clone(),
+            service: record.login.service.clone(),
+            rhost: record.login.rhost.clone(),
+            auth: record.login.auth.clone(),
             opened: record.opened,
-            issued: record.issued,
-            expires: record.expires,
-            tokens: record.tokens.clone(),
+            tokens: files.iter().flat_map(|file| file.tokens.clone()).collect(),
         }
     }
 }
 
 /// Writes a line; what can not be written is said in the log and stops nobody.
-pub fn note(state_dir: &Path, euid: u32, event: Event, record: &Record, time: u64, log: &dyn Log) {
-    if let Err(error) = append(state_dir, euid, &Entry::new(event, record, time)) {
+pub fn note(state_dir: &Path, euid: u32, entry: &Entry, log: &dyn Log) {
+    if let Err(error) = append(state_dir, euid, entry) {
         log.warning(
             &Line::new("the audit file has no line for")
-                .field("session", record.session)
+                .field("session", entry.session)
                 .because(error),
         );
     }
@@ -267,18 +268,23 @@ mod tests {
         nix::unistd::geteuid().as_raw()
     }
 
+    fn note(dir: &Path, event: Event, record: &Record, time: u64, log: &Kept) {
+        let entry = Entry::new(event, record, &record.files, time);
+        super::note(dir, euid(), &entry, log);
+    }
+
     #[test]
     fn what_is_noted_is_read_and_only_root_can() {
         let dir = tempfile::tempdir().unwrap();
         let log = Kept::default();
         let record = record();
-        note(dir.path(), euid(), Event::Opened, &record, 7, &log);
-        note(dir.path(), euid(), Event::Closed, &record, 9, &log);
+        note(dir.path(), Event::Opened, &record, 7, &log);
+        note(dir.path(), Event::Closed, &record, 9, &log);
         let read = read(dir.path()).unwrap();
         assert!(read.errors.is_empty() && log.lines().is_empty());
         let seen: Vec<_> = read.entries.iter().map(|e| (e.time, e.event)).collect();
         assert_eq!(seen, [(7, Event::Opened), (9, Event::Closed)]);
-        assert_eq!(read.entries[0].tokens, record.tokens);
+        assert_eq!(read.entries[0].tokens, record.files[0].tokens);
         let mode = std::fs::metadata(dir.path().join(CURRENT)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     }
@@ -294,7 +300,7 @@ mod tests {
         )
         .unwrap();
         for time in [7, 8] {
-            note(dir.path(), euid(), Event::Opened, &record(), time, &log);
+            note(dir.path(), Event::Opened, &record(), time, &log);
         }
         let read = read(dir.path()).unwrap();
         assert_eq!((read.entries.len(), read.errors.len()), (2, 1));
@@ -308,11 +314,11 @@ mod tests {
         let path = dir.path().join(CURRENT);
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        note(dir.path(), Event::Opened, &record(), 7, &log);
         assert!(log.lines()[0].contains("chmod"), "{:?}", log.lines());
         std::fs::remove_file(&path).unwrap();
         symlink(dir.path().join("elsewhere"), &path).unwrap();
-        note(dir.path(), euid(), Event::Opened, &record(), 7, &log);
+        note(dir.path(), Event::Opened, &record(), 7, &log);
         assert_eq!(log.lines().len(), 2);
         assert!(!dir.path().join("elsewhere").exists());
     }
@@ -322,10 +328,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = Kept::default();
         for time in [100, 200] {
-            note(dir.path(), euid(), Event::Opened, &record(), time, &log);
+            note(dir.path(), Event::Opened, &record(), time, &log);
             rotate(dir.path(), time, 1000, 10).unwrap();
         }
-        note(dir.path(), euid(), Event::Opened, &record(), 300, &log);
+        note(dir.path(), Event::Opened, &record(), 300, &log);
         let times = || -> Vec<u64> {
             let read = read(dir.path()).unwrap();
             read.entries.iter().map(|entry| entry.time).collect()

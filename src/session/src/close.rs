@@ -6,14 +6,17 @@ use std::time::Duration;
 use crate::audit::Event;
 use crate::config::Config;
 use crate::deadline::Deadline;
-use crate::ending::{end, remove_session};
+use crate::ending::{clear_private, end, remove_session};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::log::{Line, Log};
 use crate::name::SessionId;
-use crate::record::{Phase, Record, RecordName};
+use crate::record::{Phase, Place, Record, RecordName};
 use crate::state::{Locked, Sessions};
+
+/// HTCondor's SEC_TOKEN_DIRECTORY, as it reads it from the environment.
+pub const VARIABLE: &str = "_CONDOR_SEC_TOKEN_DIRECTORY";
 
 /// A session that has to be closed.
 ///
@@ -51,6 +54,12 @@ impl Session {
         &self.record
     }
 
+    /// The variable by which the session's HTCondor finds its private store, and its
+    /// value; none if its tokens are in the home.
+    pub fn environment(&self) -> Option<(&'static str, PathBuf)> {
+        (self.record.place == Place::Private).then(|| (VARIABLE, self.record.directory()))
+    }
+
     /// A session of this service and user that the calling process holds.
     ///
     /// For a host that closes a session without the data it opened it with. Of
@@ -76,7 +85,7 @@ impl Session {
         let held = listing.records.iter().filter(is_open);
         let held = held.filter_map(|name| sessions.read(name).ok().flatten());
         let oldest = held
-            .filter(|record| record.service == service && record.phase == Phase::Open)
+            .filter(|record| record.login.service == service && record.phase == Phase::Open)
             .min_by_key(|record| record.opened);
         Ok(oldest.map(|record| Self::new(record, config)))
     }
@@ -99,10 +108,16 @@ impl Session {
             Ok(None) => return self.close_unrecorded(deadline, None, &journal),
             Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
-        let result = match sessions.lock(&self.record.name(), deadline) {
+        let result = match sessions.lock(&self.record.name(), self.patience(deadline)) {
             Ok(Some(locked)) => self.close_locked(locked, deadline, &journal),
             Ok(None) => return self.close_unrecorded(deadline, None, &journal),
-            Err(error @ Error::Locked { .. }) => Err(error),
+            Err(error @ Error::Locked { .. }) => {
+                if self.record.place == Place::Private && self.record.linger.is_none() {
+                    // A home that does not answer holds the lock; these tokens are not in it.
+                    let _ = clear_private(&self.record, None, deadline, &journal);
+                }
+                Err(error)
+            }
             Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
         if result.is_err() {
@@ -112,6 +127,14 @@ impl Session {
             }
         }
         result
+    }
+
+    /// How long the lock is waited for: what is in a private store is removed without it.
+    fn patience(&self, deadline: Deadline) -> Deadline {
+        match self.record.place {
+            Place::Home => deadline,
+            Place::Private => deadline.earlier(self.timeout / 2),
+        }
     }
 
     fn close_locked(

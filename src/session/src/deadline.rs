@@ -22,6 +22,13 @@ impl Deadline {
         }
     }
 
+    /// The same wait, over `part` earlier: what comes after it has that long.
+    #[must_use]
+    pub fn earlier(&self, part: Duration) -> Self {
+        let end = self.end.checked_sub(part).unwrap_or(self.started);
+        Self { end, ..*self }
+    }
+
     /// What is left, zero when it has passed.
     pub fn remaining(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
@@ -47,6 +54,8 @@ mod tests {
         let deadline = Deadline::after(Duration::ZERO);
         assert!(deadline.passed());
         assert_eq!(deadline.remaining(), Duration::ZERO);
-        assert!(!Deadline::after(Duration::from_secs(60)).passed());
+        let minute = Deadline::after(Duration::from_secs(60));
+        assert!(!minute.passed() && minute.earlier(Duration::from_secs(60)).passed());
+        assert!(minute.earlier(Duration::from_secs(30)).remaining() > Duration::from_secs(20));
     }
 }

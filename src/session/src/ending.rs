@@ -1,4 +1,4 @@
-//! The end of a session: its token goes, then its record.
+//! The end of a session: its tokens go, then its record.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::journal::Journal;
-use crate::record::Record;
+use crate::name::TokenName;
+use crate::private;
+use crate::record::{Place, Record};
 use crate::state::{Lock, Locked};
 
-/// Takes the token of a session away, then its record.
+/// Takes the tokens of a session away, then its record.
 ///
-/// When the token can not be removed the record stays, so that the session is
+/// When a token can not be removed the record stays, so that the session is
 /// found again; the error says what to look at.
 pub(crate) fn end(
     locked: Locked<'_>,
@@ -22,25 +24,36 @@ pub(crate) fn end(
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<()> {
-    match remove_token(record, locked.share(), deadline, journal) {
+    // First: it is on this host, and no file server can keep it.
+    if record.place == Place::Private {
+        clear_private(record, Some(locked.share()), deadline, journal)?;
+    }
+    match remove_tokens(record, locked.share(), deadline, journal) {
         Ok(_) => {}
         // It was never written, and tokens.d may never have been made.
-        Err(Error::Away { .. }) if locked.is_pending() => {}
+        Err(Error::Away { .. }) if locked.is_pending() || record.place == Place::Private => {}
         Err(error) => return Err(error),
     }
     journal.say(event, record);
     locked.remove()
 }
 
-/// Removes the token file as the user; the share of the lock is held as long
-/// as the thread may still be at it.
-fn remove_token(
+/// Removes what a session has, or may have, in the home, as the user; the share of the
+/// lock is held as long as the thread may still be at it.
+pub(crate) fn remove_tokens(
     record: &Record,
     share: Arc<Lock>,
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
-    let (home, known, names) = (record.user.home.clone(), record.home_id, record.files());
+    let names: Vec<TokenName> = match record.place {
+        Place::Home => record.names(),
+        Place::Private => record.strays.clone(),
+    };
+    if names.is_empty() {
+        return Ok(false);
+    }
+    let (home, known) = (record.user.home.clone(), record.home_id);
     let removed = as_user(&record.user, journal.host.euid, deadline, move || {
         let _share = share;
         home::remove(&home, known, &names)
@@ -52,17 +65,41 @@ fn remove_token(
     }
 }
 
+/// Removes the private store of a session with all that is in it; false if no token was there.
+///
+/// Nobody can write tokens there once it is gone, whoever holds the lock of the record: the
+/// directory is never made again.
+pub(crate) fn clear_private(
+    record: &Record,
+    share: Option<Arc<Lock>>,
+    deadline: Deadline,
+    journal: &Journal<'_>,
+) -> Result<bool> {
+    let Record {
+        run_dir,
+        session,
+        user,
+        ..
+    } = record;
+    private::end(run_dir, *session, user, journal.host.euid, deadline, &share)
+}
+
 /// The same where only the session is known for sure: its record can not be
-/// read, and its token may have been moved since it was opened.
+/// read, and its tokens may have been moved since it was opened.
 pub(crate) fn remove_session(
     record: &Record,
     share: Option<Arc<Lock>>,
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
+    let was_private = clear_private(record, share.clone(), deadline, journal)?;
+    if record.place == Place::Private && record.strays.is_empty() {
+        return Ok(was_private);
+    }
     let (home, known, session) = (record.user.home.clone(), record.home_id, record.session);
-    as_user(&record.user, journal.host.euid, deadline, move || {
+    let was_in_home = as_user(&record.user, journal.host.euid, deadline, move || {
         let _share = share;
         home::remove_session(&home, known, session)
-    })
+    })?;
+    Ok(was_private || was_in_home)
 }

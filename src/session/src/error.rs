@@ -29,6 +29,8 @@ pub enum Error {
         htcondor: &'static str,
         /// The configuration file that was read.
         file: PathBuf,
+        /// Why HTCondor could not say it, if it was asked.
+        why: Option<String>,
     },
     /// A signing key can not be used.
     Key(KeyError),
@@ -95,6 +97,20 @@ pub enum Error {
     },
     /// The thread that acts as the user ended without an answer.
     ActingDied,
+    /// The schedd gave no token that could be used.
+    Fetch {
+        /// The program that asked it.
+        program: PathBuf,
+        /// What is wrong.
+        why: String,
+        /// Why the signing key is not used, if it was to be.
+        why_not_key: Option<String>,
+    },
+    /// The session can not be told where its tokens are.
+    Environment {
+        /// The variable that libpam did not take.
+        name: &'static str,
+    },
     /// A record can not be read.
     Damaged {
         /// The record's path.
@@ -154,11 +170,20 @@ impl fmt::Display for Error {
                 key,
                 htcondor,
                 file,
-            } => write!(
-                f,
-                "{key} is not set: set it in {} to what `condor_config_val {htcondor}` prints",
-                file.display()
-            ),
+                why,
+            } => {
+                let file = file.display();
+                match why {
+                    Some(why) => {
+                        write!(f, "{key} is not set, and HTCondor was asked in vain: {why}")?
+                    }
+                    None => write!(f, "{key} is not set")?,
+                }
+                write!(
+                    f,
+                    ": set it in {file} to what `condor_config_val {htcondor}` prints"
+                )
+            }
             Self::Key(error) => error.fmt(f),
             Self::Claim(error) => error.fmt(f),
             Self::Mint(error) => error.fmt(f),
@@ -221,6 +246,25 @@ impl fmt::Display for Error {
             Self::ActingDied => f.write_str(
                 "the thread acting as the user ended without an answer; this is a defect, \
                      please report it",
+            ),
+            Self::Fetch {
+                program,
+                why,
+                why_not_key,
+            } => {
+                write!(
+                    f,
+                    "{} got no token from the schedd: {why}; run it as the user to see more",
+                    program.display()
+                )?;
+                match why_not_key {
+                    Some(why) => write!(f, ". It was asked since {why}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Environment { name } => write!(
+                f,
+                "{name} could not be set in the session's environment; the host is short of memory"
             ),
             Self::Damaged { path, why } => write!(
                 f,

@@ -150,6 +150,23 @@ fn after_command(stat: &[u8]) -> Option<&[u8]> {
     stat.get(end + 2..)
 }
 
+/// Whether a process of a user is there.
+pub fn is_running(uid: u32) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_process = name
+            .to_str()
+            .is_some_and(|name| name.parse::<u32>().is_ok());
+        // A process that ended in the meantime is not there.
+        if is_process && entry.metadata().is_ok_and(|meta| meta.uid() == uid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::audit::{self, Event};
 use crate::host::Host;
 use crate::log::{Line, Log};
-use crate::record::Record;
+use crate::record::{Record, TokenFile};
 
 /// Where it is said.
 #[derive(Clone, Copy)]
@@ -28,6 +28,7 @@ impl Event {
             Self::Renewed => "token renewed",
             Self::Lingers => "token kept while processes of its session live",
             Self::Removed => "token was removed by its user and is not renewed",
+            Self::Dropped => "token closed that is not made any more",
             Self::Closed => "token closed",
             Self::Ended => "token closed after its session ended without a close",
             Self::Finished => "token closed after the last process of its session",
@@ -46,25 +47,28 @@ impl Event {
 }
 
 impl Journal<'_> {
-    /// Writes both lines.
+    /// Writes both lines, about all tokens of the session.
     pub fn say(&self, event: Event, record: &Record) {
-        self.log_line(event, record, None);
-        self.note(event, record);
+        self.log_line(event, record, &record.files, None);
+        self.note(event, record, &record.files);
     }
 
-    /// Writes the line of the log, with a reason if there is one.
-    pub fn log_line(&self, event: Event, record: &Record, why: Option<&str>) {
+    /// Writes the line of the log about some token files, with a reason if there is one.
+    pub fn log_line(&self, event: Event, record: &Record, files: &[TokenFile], why: Option<&str>) {
+        let tokens = || files.iter().flat_map(|file| &file.tokens);
         let mut line = Line::new(event.words())
             .field("user", &record.user.name)
             .field("uid", record.user.uid)
             .field("session", record.session)
-            .field("jti", record.jtis());
+            .field("jti", list(tokens().map(|token| &token.jti)));
         if event.is_new_token() {
+            let paths = files.iter().map(|file| file.name.to_string());
+            let paths = paths.map(|name| record.directory().join(name).display().to_string());
             line = line
-                .field("kid", record.kids())
-                .field("exp", record.expires)
-                .field_if("rhost", record.rhost.as_ref())
-                .field("file", record.token_path().display())
+                .field("kid", list(tokens().map(|token| &token.kid)))
+                .field("exp", list(tokens().map(|token| token.expires)))
+                .field_if("rhost", record.login.rhost.as_ref())
+                .field("file", list(paths))
                 .field_if("why", why);
         }
         if event.is_by_the_user() {
@@ -74,9 +78,15 @@ impl Journal<'_> {
         }
     }
 
-    /// Writes the line of the audit file.
-    pub fn note(&self, event: Event, record: &Record) {
-        let (now, euid) = (self.host.now(), self.host.euid);
-        audit::note(self.state_dir, euid, event, record, now, self.log);
+    /// Writes the line of the audit file about some token files.
+    pub fn note(&self, event: Event, record: &Record, files: &[TokenFile]) {
+        let entry = audit::Entry::new(event, record, files, self.host.now());
+        audit::note(self.state_dir, self.host.euid, &entry, self.log);
     }
+}
+
+/// The values with commas.
+pub(crate) fn list<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> String {
+    let values: Vec<String> = values.map(|value| value.to_string()).collect();
+    values.join(",")
 }

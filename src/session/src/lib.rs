@@ -18,6 +18,7 @@ pub mod child;
 pub mod close;
 pub mod config;
 pub mod deadline;
+pub mod discovery;
 mod ending;
 pub mod error;
 pub mod holder;

@@ -1,4 +1,5 @@
-//! The names of token files: `0-session-<T>-<host>-<id>`.
+//! The names of token files: `0-session-<T>-<host>-<id>`, and behind that `-<label>` if
+//! the session has several tokens.
 //!
 //! HTCondor's client reads tokens.d in byte order of the names and takes the
 //! first token whose kid and issuer the server knows, expired or not
@@ -86,6 +87,14 @@ pub struct TokenName {
     stamp: u64,
     host: String,
     id: SessionId,
+    label: Option<String>,
+}
+
+/// Whether a text can tell a session's tokens apart in their names: 1 to 32 of a-z, 0-9
+/// and `_`, and no session id.
+pub fn is_label(text: &str) -> bool {
+    let is_fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=32).contains(&text.len()) && text.bytes().all(is_fine) && hex(text).is_none()
 }
 
 impl TokenName {
@@ -96,6 +105,18 @@ impl TokenName {
             stamp: u64::MAX - now_ns,
             host: host.to_owned(),
             id,
+            label: None,
+        }
+    }
+
+    /// The name of the token `label` of the same session (see [`is_label`]), which has
+    /// `before` others in front of it.
+    #[must_use]
+    pub fn labelled(&self, label: Option<&str>, before: u64) -> Self {
+        Self {
+            stamp: self.stamp.saturating_add(before),
+            label: label.map(str::to_owned),
+            ..self.clone()
         }
     }
 
@@ -117,15 +138,17 @@ impl TokenName {
         self.stamp < other.stamp
     }
 
-    /// The same name, moved just in front of `first`.
+    /// The same name, moved just in front of `first`, with room for `behind` others
+    /// between the two.
     ///
     /// For a home shared with a host whose clock is ahead: its tokens would
     /// sort first although they are older. When `first` holds the first stamp
     /// there is, the name stays as it is.
     #[must_use]
-    pub fn in_front_of(&self, first: &Self) -> Self {
+    pub fn in_front_of(&self, first: &Self, behind: u64) -> Self {
+        let stamp = first.stamp.checked_sub(behind.saturating_add(1));
         Self {
-            stamp: first.stamp.checked_sub(1).unwrap_or(self.stamp),
+            stamp: stamp.unwrap_or(self.stamp),
             ..self.clone()
         }
     }
@@ -133,7 +156,11 @@ impl TokenName {
 
 impl fmt::Display for TokenName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{:016x}-{}-{}", self.stamp, self.host, self.id)
+        write!(f, "{PREFIX}{:016x}-{}-{}", self.stamp, self.host, self.id)?;
+        match &self.label {
+            Some(label) => write!(f, "-{label}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -143,6 +170,10 @@ impl FromStr for TokenName {
     fn from_str(name: &str) -> std::result::Result<Self, NotAName> {
         let rest = name.strip_prefix(PREFIX).ok_or(NotAName)?;
         let (stamp, rest) = rest.split_at_checked(HEX).ok_or(NotAName)?;
+        let (rest, label) = match rest.rsplit_once('-').ok_or(NotAName)? {
+            (before, label) if is_label(label) => (before, Some(label.to_owned())),
+            _ => (rest, None),
+        };
         let (host, id) = rest.rsplit_once('-').ok_or(NotAName)?;
         let host = host.strip_prefix('-').ok_or(NotAName)?;
         let safe = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -153,6 +184,7 @@ impl FromStr for TokenName {
             stamp: hex(stamp).ok_or(NotAName)?,
             host: host.to_owned(),
             id: id.parse()?,
+            label,
         })
     }
 }
@@ -192,10 +224,10 @@ mod tests {
         let ahead = name(2_000, "ap2", 1);
         let mine = name(1_000, "ap1", 2);
         assert!(ahead.sorts_before(&mine));
-        let moved = mine.in_front_of(&ahead);
+        let moved = mine.in_front_of(&ahead, 0);
         assert!(moved.sorts_before(&ahead) && moved.to_string() < ahead.to_string());
         let first = name(u64::MAX, "x", 1);
-        assert_eq!(name(5, "ap1", 2).in_front_of(&first), name(5, "ap1", 2));
+        assert_eq!(name(5, "ap1", 2).in_front_of(&first, 0), name(5, "ap1", 2));
     }
 
     #[test]
@@ -217,16 +249,40 @@ mod tests {
             &format!(".{good}"),
             &format!("{good}.pl"),
             "0-session-fffffffffffffffa--0000000000000009",
+            "0-session-fffffffffffffffa-ap1-two",
+            &format!("{good}-"),
+            &format!("{good}-Two"),
+            &format!("{good}-two-three"),
+            &format!("{good}-two.pl"),
             "0-session-ffffffffffffffé-ap1-0000000000000009",
         ] {
             assert_eq!(bad.parse::<TokenName>(), Err(NotAName), "{bad}");
         }
     }
 
+    #[test]
+    fn the_tokens_of_a_session_have_names_of_their_own_in_their_order() {
+        let first = name(5_000, "ap1", 9);
+        let second = first.labelled(Some("two"), 1);
+        let third = first.labelled(Some("a"), 2);
+        assert!(first.to_string() < second.to_string() && second.to_string() < third.to_string());
+        assert_eq!(second.id(), first.id());
+        assert_eq!(second.to_string().parse(), Ok(second.clone()));
+        // All of them fit in front of another's, in the same order.
+        let ahead = name(9_000, "ap2", 1);
+        let moved = [first.in_front_of(&ahead, 1), second.in_front_of(&ahead, 0)];
+        assert!(moved[0].sorts_before(&moved[1]) && moved[1].sorts_before(&ahead));
+        for bad in ["", "A", "a-b", "0123456789abcdef", "a.b", &"x".repeat(33)] {
+            assert!(!is_label(bad), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_name_reads_back(now in any::<u64>(), host in "[a-z0-9-]{1,63}", id in any::<u64>()) {
-            let made = name(now, &host, id);
+        fn every_name_reads_back(now in any::<u64>(), host in "[a-z0-9-]{1,63}", id in any::<u64>(),
+                                 label in proptest::option::of("[a-z0-9_]{1,32}")) {
+            prop_assume!(label.as_deref().is_none_or(is_label));
+            let made = name(now, &host, id).labelled(label.as_deref(), 0);
             prop_assert_eq!(made.to_string().parse::<TokenName>(), Ok(made.clone()));
             prop_assert!(!made.to_string().ends_with('~') && !made.to_string().contains('.'));
         }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::config::Config;
+use crate::config::{Config, Table, When};
 use crate::error::Result;
+use crate::record::Login;
 use crate::user::User;
 
 /// Accounts that never get a token: HTCondor gives them administrators' rights.
@@ -33,6 +34,8 @@ pub enum Reason {
     DeniedGroup(String),
     /// `allow_users` or `allow_groups` are set and the user is in none of them.
     NotAllowed,
+    /// No `[[token]]` table is for this session.
+    NoTable,
 }
 
 impl fmt::Display for Reason {
@@ -44,6 +47,7 @@ impl fmt::Display for Reason {
             Self::DeniedUser => f.write_str("the user is in deny_users"),
             Self::DeniedGroup(group) => write!(f, "the group {group} is in deny_groups"),
             Self::NotAllowed => f.write_str("the user is in none of allow_users and allow_groups"),
+            Self::NoTable => f.write_str("no [[token]] table is for this session"),
         }
     }
 }
@@ -97,6 +101,77 @@ fn is_allowed(config: &Config, user: &User) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The tokens of a session, as indices into [`Config::tables`] in their order: of the
+/// tables with one name the first that is for the session.
+///
+/// `is_in_group` says whether the user is in a group; when it fails, nobody can tell
+/// which tokens are the administrator's will.
+pub fn tables(
+    config: &Config,
+    user: &User,
+    login: &Login,
+    is_in_group: &dyn Fn(&str) -> Result<bool>,
+) -> Result<Vec<usize>> {
+    let mut chosen: Vec<usize> = Vec::new();
+    for (index, table) in config.tables.iter().enumerate() {
+        let is_known = |other: &usize| config.tables[*other].name == table.name;
+        if !chosen.iter().any(is_known) && is_for(&table.when, user, login, is_in_group)? {
+            chosen.push(index);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The table of a session's token file, if there is one of its name for the session.
+pub fn table_named<'a>(
+    config: &'a Config,
+    chosen: &[usize],
+    name: Option<&str>,
+) -> Option<(usize, &'a Table)> {
+    let tables = chosen.iter().map(|index| (*index, &config.tables[*index]));
+    tables
+        .into_iter()
+        .find(|(_, table)| table.name.as_deref() == name)
+}
+
+fn is_for(
+    when: &When,
+    user: &User,
+    login: &Login,
+    is_in_group: &dyn Fn(&str) -> Result<bool>,
+) -> Result<bool> {
+    let holds = |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v == value);
+    if !holds(&when.users, &user.name) || !holds(&when.services, &login.service) {
+        return Ok(false);
+    }
+    let is_from = || {
+        let rhost = login.rhost.as_deref().unwrap_or_default();
+        when.remote_hosts.iter().any(|host| host.matches(rhost))
+    };
+    if !when.remote_hosts.is_empty() && !is_from() {
+        return Ok(false);
+    }
+    let is_by = |method: &String| login.auth.iter().any(|used| is_method(used, method));
+    if !when.ssh_auth_methods.is_empty() && !when.ssh_auth_methods.iter().any(is_by) {
+        return Ok(false);
+    }
+    // Last, since it may ask a directory service.
+    if when.groups.is_empty() {
+        return Ok(true);
+    }
+    for group in &when.groups {
+        if is_in_group(group)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// sshd says `keyboard-interactive/pam` of the method keyboard-interactive.
+fn is_method(used: &str, method: &str) -> bool {
+    used == method || used.split('/').next() == Some(method)
 }
 
 /// `condor@domain` as a login name would make the subject `condor@domain@domain`,
@@ -221,5 +296,69 @@ mod tests {
             verdict_of("allow_users = [\"alice\"]\nallow_groups = [\"x\"]", &alice),
             Verdict::Serve
         );
+    }
+
+    fn chosen(text: &str, login: &Login) -> Vec<Option<String>> {
+        let (config, alice) = (config(text), user("alice", 1000));
+        let chosen = tables(&config, &alice, login, &|group| alice.is_in_group(group));
+        let chosen = chosen.unwrap().into_iter();
+        chosen.map(|i| config.tables[i].name.clone()).collect()
+    }
+
+    #[test]
+    fn the_first_table_of_a_name_that_is_for_the_session_counts() {
+        let (config, alice) = (
+            config(
+                "[[token]]\ngroups = [\"no-such-group\"]\nscope = [\"READ\"]\n\
+                 [[token]]\nname = \"two\"\n[[token]]\nusers = [\"alice\"]\n[[token]]\n",
+            ),
+            user("alice", 1000),
+        );
+        let login = Login::default();
+        let chosen = tables(&config, &alice, &login, &|g| alice.is_in_group(g)).unwrap();
+        assert_eq!(chosen, [1, 2]);
+        assert_eq!(table_named(&config, &chosen, None).unwrap().0, 2);
+        assert_eq!(table_named(&config, &chosen, Some("two")).unwrap().0, 1);
+        assert!(table_named(&config, &chosen, Some("three")).is_none());
+    }
+
+    #[test]
+    fn every_list_of_a_table_has_to_name_the_session() {
+        let login = Login {
+            service: "sshd".into(),
+            rhost: Some("192.0.2.7".into()),
+            auth: vec!["publickey".into(), "keyboard-interactive/pam".into()],
+        };
+        let is = |lists: &str| !chosen(&format!("[[token]]\n{lists}"), &login).is_empty();
+        assert!(is("services = [\"login\", \"sshd\"]"));
+        assert!(!is("services = [\"login\"]"));
+        assert!(is("remote_hosts = [\"192.0.2.0/24\"]"));
+        assert!(!is("remote_hosts = [\"192.0.3.0/24\", \".lab\"]"));
+        assert!(is("ssh_auth_methods = [\"publickey\"]"));
+        assert!(is("ssh_auth_methods = [\"keyboard-interactive\"]"));
+        assert!(!is("ssh_auth_methods = [\"password\", \"public\"]"));
+        assert!(is(
+            "groups = [\"no-such-group\", \"root\"]\nusers = [\"alice\"]"
+        ));
+        assert!(!is("groups = [\"root\"]\nusers = [\"bob\"]"));
+        assert!(!is("services = [\"sshd\"]\nremote_hosts = [\"10.0.0.1\"]"));
+        // A console has no remote host, and a host that is not sshd no methods.
+        let console = Login::default();
+        for lists in [
+            "remote_hosts = [\"0.0.0.0/0\"]",
+            "ssh_auth_methods = [\"none\"]",
+        ] {
+            assert!(
+                chosen(&format!("[[token]]\n{lists}"), &console).is_empty(),
+                "{lists}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_group_that_can_not_be_asked_gives_no_token() {
+        let config = config("[[token]]\ngroups = [\"a\"]\n[[token]]\n");
+        let fails = |_: &str| Err(crate::error::Error::NoUser("x".into()));
+        assert!(tables(&config, &user("a", 1), &Login::default(), &fails).is_err());
     }
 }

@@ -6,24 +6,37 @@ use std::path::{Path, PathBuf};
 
 use crate::close::Session;
 use crate::config::Config;
+use crate::deadline::Deadline;
 use crate::home::TOKENS_D;
 use crate::host::Host;
 use crate::log::Kept;
-use crate::open::{Opened, open};
-use crate::record::Opening;
+use crate::open::{Opened, Wanted, open};
+use crate::record::{Login, Opening};
 use crate::user::User;
 
 /// A host with a key, a state directory and one user, who is whoever runs the tests.
 pub(crate) struct Lab {
     dir: tempfile::TempDir,
+    text: String,
     pub(crate) config: Config,
     pub(crate) host: Host,
     pub(crate) log: Kept,
 }
 
 impl Lab {
+    /// On a disk, where no private store can be.
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::below("/var/tmp")
+    }
+
+    /// In memory.
+    pub(crate) fn in_memory() -> Self {
+        Self::below("/dev/shm")
+    }
+
+    fn below(top: &str) -> Self {
+        let dir = tempfile::tempdir_in(top).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = |name: &str| dir.path().join(name);
         fs::create_dir(path("home")).unwrap();
         fs::create_dir(path("keys")).unwrap();
@@ -39,6 +52,7 @@ impl Lab {
         let config = Config::parse(&text, Path::new("/x.toml")).unwrap();
         Self {
             dir,
+            text,
             config,
             host: Host::current().unwrap(),
             log: Kept::default(),
@@ -62,20 +76,30 @@ impl Lab {
         };
         Opening {
             user,
-            service: "sshd".into(),
-            rhost: None,
+            login: Login {
+                service: "sshd".into(),
+                ..Login::default()
+            },
             linger: None,
         }
     }
 
     pub(crate) fn open(&self) -> Opened {
-        open(&self.config, &self.host, self.opening(), &self.log)
+        open(&self.config, &self.host, wanted(self.opening()), &self.log)
+    }
+
+    /// The same host with more in its configuration.
+    pub(crate) fn configure(&mut self, more: &str) {
+        let text = format!("{}{more}", self.text);
+        self.config = Config::parse(&text, Path::new("/x.toml")).unwrap();
     }
 
     pub(crate) fn opened(&self) -> Session {
         match self.open() {
             Opened::Yes(session) => *session,
-            Opened::No(error) | Opened::Pending(_, error) => panic!("{error}"),
+            Opened::No(error) | Opened::Pending(_, error) | Opened::Partly(_, error) => {
+                panic!("{error}")
+            }
         }
     }
 
@@ -94,6 +118,15 @@ impl Lab {
     pub(crate) fn records(&self) -> Vec<String> {
         let uid = nix::unistd::geteuid().as_raw().to_string();
         names(&self.path("state/sessions").join(uid))
+    }
+}
+
+/// A session that is to have the first token of the configuration, soon.
+pub(crate) fn wanted(opening: Opening) -> Wanted {
+    Wanted {
+        opening,
+        tables: vec![0],
+        deadline: Deadline::after(std::time::Duration::from_secs(2)),
     }
 }
 

@@ -80,18 +80,14 @@ impl User {
 
     /// Whether the user is in the named group; false when there is no such group.
     pub fn is_in_group(&self, group: &str) -> Result<bool> {
-        let found = Group::from_name(group).map_err(|errno| Error::UserDatabase {
-            user: self.name.clone(),
-            source: io::Error::from(errno),
-        })?;
-        Ok(found.is_some_and(|group| self.groups.contains(&group.gid.as_raw())))
+        Ok(gid_of(group)?.is_some_and(|gid| self.groups.contains(&gid)))
     }
 }
 
-/// Whether the user database has a group of this name.
-pub fn has_group(group: &str) -> Result<bool> {
+/// The gid of a group; none if there is no such group.
+pub fn gid_of(group: &str) -> Result<Option<u32>> {
     match Group::from_name(group) {
-        Ok(found) => Ok(found.is_some()),
+        Ok(found) => Ok(found.map(|group| group.gid.as_raw())),
         Err(errno) => Err(Error::UserDatabase {
             user: format!("group {group}"),
             source: io::Error::from(errno),
@@ -109,7 +105,7 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.groups.contains(&0) && root.is_in_group("root").unwrap());
         assert!(!root.is_in_group("no-such-group").unwrap());
-        assert!(has_group("root").unwrap() && !has_group("no-such-group").unwrap());
+        assert!(gid_of("root").unwrap() == Some(0) && gid_of("no-such-group").unwrap().is_none());
         assert_eq!(User::of_uid(0).unwrap(), root);
         assert!(User::of_uid(u32::MAX - 7).is_err());
     }

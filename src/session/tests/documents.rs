@@ -36,8 +36,14 @@ fn commented() -> impl Iterator<Item = &'static str> {
 #[test]
 fn the_example_can_be_used_as_it_is() {
     let config = parse(EXAMPLE);
-    assert_eq!(config.issuer_name().unwrap().as_str(), "pool.example.org");
-    assert_eq!(config.subject_domain().unwrap().as_str(), "example.org");
+    assert_eq!(
+        config.token.issuer_name().unwrap().as_str(),
+        "pool.example.org"
+    );
+    assert_eq!(
+        config.token.subject_domain().unwrap().as_str(),
+        "example.org"
+    );
 }
 
 #[test]
@@ -79,7 +85,7 @@ fn the_configuration_in_the_readme_can_be_used() {
         .filter(|line| line.starts_with("trust_domain =") || line.starts_with("uid_domain ="))
         .collect();
     assert_eq!(block.len(), 2);
-    assert!(parse(&block.join("\n")).issuer_name().is_ok());
+    assert!(parse(&block.join("\n")).token.issuer_name().is_ok());
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use session::config::Config;
+use session::config::{Config, TokenSettings};
 use session::stamp::{is_fresh, is_often_enough};
 use session::state;
-use session::user::has_group;
+use session::user::gid_of;
 
 use super::Finding;
 
@@ -60,14 +60,17 @@ pub(super) fn state(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
 
 /// Groups that nobody is in by a typing error.
 pub(super) fn groups(config: &Config, findings: &mut Vec<Finding>) {
-    for (key, groups) in [
+    let tables = config.tables.iter();
+    let tables = tables.map(|table| ("groups of a [[token]] table", &table.when.groups));
+    let lists = [
         ("allow_groups", &config.allow_groups),
         ("deny_groups", &config.deny_groups),
-    ] {
+    ];
+    for (key, groups) in lists.into_iter().chain(tables) {
         for group in groups {
-            match has_group(group) {
-                Ok(true) => {}
-                Ok(false) => findings.push(
+            match gid_of(group) {
+                Ok(Some(_)) => {}
+                Ok(None) => findings.push(
                     Finding::bad(format!("{key} names {group}, and there is no such group"))
                         .with_remedy(format!("correct it in {}", config.file.display())),
                 ),
@@ -80,7 +83,12 @@ pub(super) fn groups(config: &Config, findings: &mut Vec<Finding>) {
 /// Whether somebody renews tokens, and what their lifetime is by that.
 pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
     let now = session::host::now();
-    let renewed = config.lifetime_of(true);
+    let renewed = config.shortest_lifetime();
+    let unrenewed = config
+        .tables
+        .iter()
+        .map(|table| table.token.lifetime_of(false));
+    let unrenewed = unrenewed.min().unwrap_or(config.token.lifetime_unrenewed);
     findings.push(if is_fresh(&config.run_dir, renewed, now, euid) {
         Finding::good(format!(
             "a reconciler runs: tokens live {renewed} and are renewed"
@@ -88,9 +96,8 @@ pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>
     } else {
         Finding::odd(
             format!(
-                "no reconciler was seen: tokens live {} and are not renewed, and nothing tidies up \
-                 after a crash but the user's next login",
-                config.lifetime_of(false)
+                "no reconciler was seen: tokens live {unrenewed} and are not renewed, and nothing \
+                 tidies up after a crash but the user's next login"
             ),
             "run `systemctl enable --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
              pam_idtoken-reconcile.service`",
@@ -100,18 +107,24 @@ pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>
         findings.push(Finding::odd(
             format!(
                 "a lifetime of {renewed} is too short to be renewed by a timer of {} s: tokens are \
-                 made to last {}",
+                 made to last {unrenewed}",
                 TIMER.as_secs(),
-                config.lifetime_of(false)
             ),
             "make it at least twice the timer's period and `timeout` together",
         ));
     }
+    for table in &config.tables {
+        capped(&table.token, findings);
+    }
+}
+
+/// Lifetimes that the pool's own limits cut.
+fn capped(token: &TokenSettings, findings: &mut Vec<Finding>) {
     for (key, wanted, renews) in [
-        ("lifetime", config.lifetime, true),
-        ("lifetime_unrenewed", config.lifetime_unrenewed, false),
+        ("lifetime", token.lifetime, true),
+        ("lifetime_unrenewed", token.lifetime_unrenewed, false),
     ] {
-        let capped = config.lifetime_of(renews);
+        let capped = token.lifetime_of(renews);
         if capped < wanted {
             findings.push(Finding::odd(
                 format!("{key} is {wanted}, and the pool's own limits make it {capped}"),

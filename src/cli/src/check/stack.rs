@@ -115,6 +115,37 @@ pub(super) fn control(line: &Line, config: &Config) -> Option<Finding> {
     }
 }
 
+/// Tables may look at what sshd says of the login, and a user can say it first: pam_env
+/// with `user_readenv=1` takes `SSH_AUTH_INFO_0` from a file in the home.
+pub(super) fn environment(
+    dir: &Path,
+    service: &str,
+    line: &Line,
+    config: &Config,
+) -> Option<Finding> {
+    let mut tables = config.tables.iter();
+    if !tables.any(|table| !table.when.ssh_auth_methods.is_empty()) {
+        return None;
+    }
+    let stack = session_stack(dir, service).ok()?;
+    let reads_home = |line: &Line| {
+        let mut arguments = line.arguments.iter();
+        line.is("pam_env.so") && arguments.any(|argument| argument == "user_readenv=1")
+    };
+    let before = stack.iter().take_while(|other| *other != line);
+    let env = before.into_iter().find(|line| reads_home(line))?;
+    Some(
+        Finding::bad(format!(
+            "a [[token]] table looks at ssh_auth_methods, and users can claim any: {} at {} reads \
+             variables from their homes",
+            env.module, env.place
+        ))
+        .with_remedy(format!(
+            "take user_readenv=1 out there, or move {MODULE} in front of it"
+        )),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +202,30 @@ mod tests {
         assert!(finding("[success=ok default=ignore]", deny).is_some());
         assert!(finding("required", deny).is_none());
         assert!(finding("optional", "").is_none());
+    }
+
+    #[test]
+    fn a_method_that_users_can_claim_is_bad() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |text: &str| Config::parse(text, Path::new("/x.toml")).unwrap();
+        let finding = |stack: &str, text: &str| {
+            fs::write(dir.path().join("sshd"), stack).unwrap();
+            let line = crate::pamd::module_line(dir.path(), "sshd").unwrap();
+            environment(dir.path(), "sshd", &line, &config(text))
+        };
+        let by_method = "[[token]]\nssh_auth_methods = [\"publickey\"]\n";
+        let us = "session optional pam_idtoken.so\n";
+        let env = "session required pam_env.so user_readenv=1\n";
+        let plain = "session required pam_env.so\n";
+        let after = format!("{env}{us}");
+        assert!(
+            finding(&after, by_method)
+                .unwrap()
+                .is(Level::Bad, "users can claim any")
+        );
+        assert!(finding(&after, "[[token]]\n").is_none());
+        assert!(finding(&format!("{plain}{us}"), by_method).is_none());
+        assert!(finding(&format!("{us}{env}"), by_method).is_none());
     }
 
     #[test]

@@ -90,6 +90,12 @@ pub fn run(program: &Program<'_>, deadline: Deadline) -> Result<Said, ChildError
         source,
     };
     let launch = launch(program)?;
+    if deadline.passed() {
+        return Err(ChildError::Deadline {
+            program: program.path.to_owned(),
+            waited: deadline.waited(),
+        });
+    }
     let (streams, mut reading) = connect().map_err(|e| failed("pipe", e))?;
     let pid = start(&launch, &streams).map_err(|e| failed("clone", e))?;
     // The program has copies; only it and the keeper may hold these ends now.
@@ -164,6 +170,10 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Its pid can not become anybody else's before that. A process that the kernel
 /// holds, as on a file system that does not answer, is left to it.
 fn end(keeper: Pid, deadline: Deadline) {
+    // A host that waits for everything with __WALL has it: the pid may be anybody's by now.
+    if reading::is_taken(keeper) {
+        return;
+    }
     let _ = kill(Pid::from_raw(-keeper.as_raw()), Signal::SIGKILL);
     let _ = kill(keeper, Signal::SIGKILL);
     let until = Instant::now() + (deadline.remaining() + SETTLE).min(SETTLE_MOST);
@@ -174,8 +184,7 @@ fn end(keeper: Pid, deadline: Deadline) {
     }
 }
 
-/// Takes the keeper if it has ended. A host that waits for everything with
-/// `__WALL` may have been first.
+/// Takes the keeper if it has ended.
 fn is_reaped(keeper: Pid) -> bool {
     loop {
         match waitpid(keeper, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
@@ -187,4 +196,4 @@ fn is_reaped(keeper: Pid) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

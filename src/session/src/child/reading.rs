@@ -180,10 +180,19 @@ impl Reading {
 
 /// Whether the keeper has ended; it stays in the kernel's table.
 fn has_ended(keeper: Pid) -> bool {
-    let flags =
-        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
-    match waitid(Id::Pid(keeper), flags) {
+    match look_at(keeper) {
         Ok(status) => status != WaitStatus::StillAlive,
         Err(errno) => errno != Errno::EINTR,
     }
+}
+
+/// Whether somebody else took the keeper from the kernel's table.
+pub(super) fn is_taken(keeper: Pid) -> bool {
+    look_at(keeper) == Err(Errno::ECHILD)
+}
+
+fn look_at(keeper: Pid) -> nix::Result<WaitStatus> {
+    let flags =
+        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    waitid(Id::Pid(keeper), flags)
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::file::words;
 use super::keys::{Given, KEYS, Kind, OnFailure};
 use super::show::quoted;
 
@@ -81,10 +82,7 @@ impl Kind {
         let value = self
             .literal(value)
             .ok_or_else(|| format!("{value:?} is not {}", self.in_words()))?;
-        toml::from_str(&format!("{key} = {value}\n")).map_err(|error| {
-            let words: Vec<&str> = error.message().lines().map(str::trim).collect();
-            words.join(", ")
-        })
+        toml::from_str(&format!("{key} = {value}\n")).map_err(|error| words(error.message()))
     }
 
     /// The value as TOML writes it.
@@ -108,43 +106,6 @@ impl Kind {
             Self::Flag => "true or false",
             Self::List => "a list with commas",
         }
-    }
-}
-
-impl Given {
-    /// Takes over what `other` sets.
-    fn take_from(&mut self, other: Self) {
-        macro_rules! take {
-            ($($key:ident),*) => { $( if other.$key.is_some() { self.$key = other.$key; } )* };
-        }
-        take!(
-            services,
-            min_uid,
-            allow_groups,
-            deny_groups,
-            allow_users,
-            deny_users,
-            issuer,
-            kid,
-            lifetime,
-            lifetime_unrenewed,
-            token_max_age,
-            issued_token_expiration,
-            scope,
-            trust_domain,
-            uid_domain,
-            store,
-            on_close,
-            on_failure,
-            timeout,
-            password_directory,
-            pool_signing_key_file,
-            pool_signing_key_is_password,
-            state_dir,
-            run_dir,
-            audit_keep,
-            contact
-        );
     }
 }
 
@@ -227,6 +188,11 @@ mod tests {
             ("audit_keep", "60s"),
             ("timeout", "1s"),
             ("min_uid", "1"),
+            ("condor_config_val", "/b/condor_config_val"),
+            ("condor_config", "/c"),
+            ("condor_token_fetch", "/b/condor_token_fetch"),
+            ("schedd_name", "ap1"),
+            ("schedd_pool", "cm"),
         ];
         for (key, _) in KEYS {
             let value = values

@@ -9,6 +9,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::keys::Given;
+use super::table;
 use crate::error::{Error, Result, refuse_unsafe};
 
 /// More than any configuration needs.
@@ -63,18 +64,31 @@ pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>> {
 
 /// Parses the text of a file; an error names the file, the line and the key.
 pub(super) fn parse(text: &str, path: &Path) -> Result<Given> {
-    toml::from_str(text).map_err(|error| {
+    let given: Given = toml::from_str(text).map_err(|error| {
         let place = error
             .span()
             .map_or_else(String::new, |span| place(text, span.start));
-        // The parser's words may run over several lines; one line is what a log has.
-        let words: Vec<&str> = error.message().lines().map(str::trim).collect();
         Error::Config(format!(
             "{}{place}: {}; correct the file",
             path.display(),
-            words.join(", ")
+            words(error.message())
         ))
-    })
+    })?;
+    table::check(&given)
+        .map_err(|why| Error::Config(format!("{}: {why}; correct the file", path.display())))?;
+    Ok(given)
+}
+
+/// What the parser says, on one line, without the list of all keys there are.
+pub(super) fn words(message: &str) -> String {
+    let words: Vec<&str> = message.lines().map(str::trim).collect();
+    let words = words.join(", ");
+    match words.split_once(", expected one of") {
+        Some((unknown, _)) if unknown.starts_with("unknown field") => {
+            format!("{unknown}: there is no such key")
+        }
+        _ => words,
+    }
 }
 
 /// ` line 3, key min_uid` for an offset into the text.

@@ -11,6 +11,8 @@ use idtoken::{Kid, Lifetime, Scope, TrustDomain, UidDomain};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
+use super::remote::RemoteHost;
+
 /// The shortest `timeout`: below it, no home would answer in time.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// The longest `timeout`: nothing else bounds a login, see the design's I1.
@@ -53,13 +55,51 @@ pub const KEYS: &[(&str, Kind)] = &[
     ("password_directory", Kind::Text),
     ("pool_signing_key_file", Kind::Text),
     ("pool_signing_key_is_password", Kind::Flag),
+    ("condor_config_val", Kind::Text),
+    ("condor_config", Kind::Text),
+    ("condor_token_fetch", Kind::Text),
+    ("schedd_name", Kind::Text),
+    ("schedd_pool", Kind::Text),
     ("state_dir", Kind::Text),
     ("run_dir", Kind::Text),
     ("audit_keep", Kind::Text),
     ("contact", Kind::Text),
 ];
 
-/// What a file, or the arguments of a PAM line, set.
+/// The keys that a `[[token]]` table may set for its own token.
+pub const TOKEN_KEYS: &[&str] = &[
+    "issuer",
+    "kid",
+    "lifetime",
+    "lifetime_unrenewed",
+    "token_max_age",
+    "issued_token_expiration",
+    "scope",
+    "trust_domain",
+    "uid_domain",
+    "password_directory",
+    "pool_signing_key_file",
+    "pool_signing_key_is_password",
+    "condor_config",
+    "condor_token_fetch",
+    "schedd_name",
+    "schedd_pool",
+];
+
+/// The keys of a `[[token]]` table that say which token it is, and whose.
+pub const MATCH_KEYS: &[&str] = &[
+    "name",
+    "groups",
+    "users",
+    "services",
+    "remote_hosts",
+    "ssh_auth_methods",
+];
+
+/// What a file, one of its `[[token]]` tables, or the arguments of a PAM line set.
+///
+/// One type for all three, since each key reads the same everywhere; what is out of
+/// place is refused by [`super::table`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
@@ -85,28 +125,112 @@ pub(super) struct Given {
     pub(super) password_directory: Option<AbsolutePath>,
     pub(super) pool_signing_key_file: Option<AbsolutePath>,
     pub(super) pool_signing_key_is_password: Option<bool>,
+    pub(super) condor_config_val: Option<AbsolutePath>,
+    pub(super) condor_config: Option<AbsolutePath>,
+    pub(super) condor_token_fetch: Option<AbsolutePath>,
+    pub(super) schedd_name: Option<Address>,
+    pub(super) schedd_pool: Option<Address>,
     pub(super) state_dir: Option<AbsolutePath>,
     pub(super) run_dir: Option<AbsolutePath>,
     pub(super) audit_keep: Option<Lifetime>,
     pub(super) contact: Option<Contact>,
+    // Only in a table.
+    pub(super) name: Option<TableName>,
+    pub(super) groups: Option<Vec<String>>,
+    pub(super) users: Option<Vec<String>>,
+    pub(super) remote_hosts: Option<Vec<RemoteHost>>,
+    pub(super) ssh_auth_methods: Option<Vec<String>>,
+    // Only at the top of a file.
+    #[serde(default)]
+    pub(super) token: Vec<Given>,
+}
+
+/// Does something with each key of [`Given`] that has one value.
+macro_rules! for_each_key {
+    ($apply:ident) => {
+        $apply!(
+            services,
+            min_uid,
+            allow_groups,
+            deny_groups,
+            allow_users,
+            deny_users,
+            issuer,
+            kid,
+            lifetime,
+            lifetime_unrenewed,
+            token_max_age,
+            issued_token_expiration,
+            scope,
+            trust_domain,
+            uid_domain,
+            store,
+            on_close,
+            on_failure,
+            timeout,
+            password_directory,
+            pool_signing_key_file,
+            pool_signing_key_is_password,
+            condor_config_val,
+            condor_config,
+            condor_token_fetch,
+            schedd_name,
+            schedd_pool,
+            state_dir,
+            run_dir,
+            audit_keep,
+            contact,
+            name,
+            groups,
+            users,
+            remote_hosts,
+            ssh_auth_methods
+        )
+    };
+}
+
+impl Given {
+    /// The keys that are set, [`Given::token`] apart.
+    pub(super) fn set_keys(&self) -> Vec<&'static str> {
+        let mut keys = Vec::new();
+        macro_rules! note {
+            ($($key:ident),*) => {
+                $( if self.$key.is_some() { keys.push(stringify!($key)); } )*
+            };
+        }
+        for_each_key!(note);
+        keys
+    }
+
+    /// Takes over what `other` sets.
+    pub(super) fn take_from(&mut self, other: Self) {
+        macro_rules! take {
+            ($($key:ident),*) => { $( if other.$key.is_some() { self.$key = other.$key; } )* };
+        }
+        for_each_key!(take);
+    }
 }
 
 /// Who signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IssuerChoice {
-    /// Whatever this host can do: the signing key.
+    /// The signing key if it can be read, else the schedd.
     Auto,
     /// The signing key of the pool, read by root.
     Key,
+    /// The schedd, asked by condor_token_fetch as the user.
+    Schedd,
 }
 
 /// Where the token goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
-    /// `~/.condor/tokens.d`.
+    /// `~/.condor/tokens.d`, or a private one when the home can not take it.
     Home,
+    /// A directory of the session's own in `run_dir`.
+    Private,
 }
 
 /// What becomes of the token when its session closes.
@@ -165,15 +289,21 @@ impl<'de> Deserialize<'de> for Kids {
     }
 }
 
-/// A scope of at least one authorization.
+/// A scope of at least one authorization, or none if it is to be unrestricted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GivenScope(pub(super) Scope);
+pub(super) struct GivenScope(pub(super) Option<Scope>);
+
+/// How a table, or an argument, says that its token is unrestricted though the file has a scope.
+pub(super) const UNRESTRICTED: &str = "unrestricted";
 
 impl<'de> Deserialize<'de> for GivenScope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let words = Vec::<String>::deserialize(deserializer)?;
+        if words == [UNRESTRICTED] {
+            return Ok(Self(None));
+        }
         match Scope::parse(&words).map_err(de::Error::custom)? {
-            Some(scope) => Ok(Self(scope)),
+            Some(scope) => Ok(Self(Some(scope))),
             // HTCondor takes an empty scope for all rights: nobody gets those by a slip.
             None => Err(de::Error::custom(
                 "a scope must name at least one authorization; leave the key out for \
@@ -198,6 +328,41 @@ impl<'de> Deserialize<'de> for AbsolutePath {
                 path.display()
             )))
         }
+    }
+}
+
+/// The name of a schedd, or the address of a central manager, as condor_token_fetch
+/// takes them: one word that is no option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address(pub(super) String);
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_wrong = |c: char| c.is_control() || c.is_whitespace();
+        if text.is_empty() || text.len() > 255 || text.starts_with('-') || text.contains(is_wrong) {
+            return Err(de::Error::custom(format!(
+                "{text:?} is not the name of a daemon: 1 to 255 bytes without blanks, and no \
+                 '-' in front"
+            )));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// The name of a `[[token]]` table: it becomes part of the names of its token files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableName(pub(super) String);
+
+impl<'de> Deserialize<'de> for TableName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if crate::name::is_label(&text) {
+            return Ok(Self(text));
+        }
+        Err(de::Error::custom(format!(
+            "{text:?} is not the name of a token: 1 to 32 of a-z, 0-9 and '_', not 16 hex digits"
+        )))
     }
 }
 
@@ -318,6 +483,12 @@ mod tests {
             "scope = []",
             "scope = [\"REED\"]",
             "scope = \"READ\"",
+            "scope = [\"READ\", \"unrestricted\"]",
+            "schedd_name = \"-debug\"",
+            "schedd_pool = \"a b\"",
+            "name = \"a-b\"",
+            "name = \"0123456789abcdef\"",
+            "remote_hosts = [\"10.0.0.0/33\"]",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -1,32 +1,47 @@
-//! The configuration: the file, the arguments over it, defaults under both.
+//! The configuration: the file, the arguments over it, what HTCondor says and
+//! defaults under both.
 
 mod arguments;
 mod file;
 mod keys;
+mod remote;
 mod show;
+mod table;
+mod token;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use idtoken::{KeyForm, Kid, Lifetime, Scope, TrustDomain, UidDomain};
+use idtoken::Lifetime;
 
 pub use arguments::Arguments;
-pub use keys::{IssuerChoice, KEYS, Kind, OnClose, OnFailure, Store, TIMEOUT_MAX, TIMEOUT_MIN};
+pub use keys::{
+    IssuerChoice, KEYS, Kind, MATCH_KEYS, OnClose, OnFailure, Store, TIMEOUT_MAX, TIMEOUT_MIN,
+    TOKEN_KEYS,
+};
+pub use remote::RemoteHost;
 pub use show::Setting;
+pub use token::{Table, TokenSettings, When};
 
+use crate::deadline::Deadline;
+use crate::discovery::{self, Found, HTCondor, Source, Why};
 use crate::error::{Error, Result};
-use keys::{AbsolutePath, Contact, Given, Kids, Timeout};
+use keys::{AbsolutePath, Contact, Given, Timeout};
 
 /// The configuration file when the PAM line names none.
 pub const DEFAULT_FILE: &str = "/etc/security/pam_idtoken.toml";
+/// Where Debian's and Red Hat's packages put it.
+const CONDOR_CONFIG_VAL: &str = "/usr/bin/condor_config_val";
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody set it.
     Default,
+    /// The configuration of HTCondor on this host.
+    HTCondor,
     /// The configuration file.
     File,
     /// An argument of the PAM line, or an option of idtokenctl.
@@ -37,6 +52,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Default => "default",
+            Self::HTCondor => "htcondor",
             Self::File => "file",
             Self::Argument => "argument",
         })
@@ -62,24 +78,10 @@ pub struct Config {
     pub allow_users: Vec<String>,
     /// These are not served, whatever else holds.
     pub deny_users: Vec<String>,
-    /// Who signs.
-    pub issuer: IssuerChoice,
-    /// The keys to sign with, one token each, in this order.
-    pub kids: Vec<Kid>,
-    /// How long a token lives that is renewed.
-    pub lifetime: Lifetime,
-    /// How long a token lives that nobody will renew.
-    pub lifetime_unrenewed: Lifetime,
-    /// `SEC_TOKEN_MAX_AGE`: servers refuse tokens that are older.
-    pub token_max_age: Option<Lifetime>,
-    /// `SEC_ISSUED_TOKEN_EXPIRATION`: no daemon of the pool issues longer ones.
-    pub issued_token_expiration: Option<Lifetime>,
-    /// What a token may be used for; none is everything its user may do.
-    pub scope: Option<Scope>,
-    /// `iss`.
-    pub trust_domain: Option<TrustDomain>,
-    /// The domain in `sub`.
-    pub uid_domain: Option<UidDomain>,
+    /// What holds for a token about which no table says otherwise.
+    pub token: TokenSettings,
+    /// The tokens that sessions get: of those with one name the first that is for a session.
+    pub tables: Vec<Table>,
     /// Where the token goes.
     pub store: Store,
     /// What becomes of it when the session closes.
@@ -88,12 +90,8 @@ pub struct Config {
     pub on_failure: OnFailure,
     /// The bound on everything that may wait.
     pub timeout: Duration,
-    /// `SEC_PASSWORD_DIRECTORY`: where the signing keys other than POOL are.
-    pub password_directory: PathBuf,
-    /// `SEC_TOKEN_POOL_SIGNING_KEY_FILE`: the signing key POOL.
-    pub pool_signing_key_file: PathBuf,
-    /// `SEC_TOKEN_POOL_SIGNING_KEY_IS_PASSWORD`.
-    pub pool_signing_key_form: KeyForm,
+    /// HTCondor's tool that prints its configuration.
+    pub condor_config_val: PathBuf,
     /// Where the records of sessions are.
     pub state_dir: PathBuf,
     /// What does not outlive a boot.
@@ -103,6 +101,22 @@ pub struct Config {
     /// Whom a user is told to ask.
     pub contact: String,
     origins: BTreeMap<&'static str, Origin>,
+    table_origins: Vec<BTreeMap<&'static str, Origin>>,
+    /// What was written down, to lay it over what HTCondor says.
+    args: Given,
+    given: Given,
+}
+
+/// Who may say what a value is, from the strongest to the weakest.
+#[derive(Clone, Copy)]
+struct Layers<'a> {
+    args: &'a Given,
+    table: Option<&'a Given>,
+    file: &'a Given,
+    htcondor: Option<&'a HTCondor>,
+    /// Why HTCondor says nothing.
+    why_unset: Option<&'a str>,
+    path: &'a Path,
 }
 
 impl Config {
@@ -149,22 +163,86 @@ impl Config {
         Ok(Self::merge(Given::default(), given, path, true))
     }
 
+    /// The same with what HTCondor says in place of defaults.
+    #[must_use]
+    pub fn with_htcondor(self, said: &HTCondor) -> Self {
+        let found = (Some(said), None);
+        Self::merge_all(self.args, self.given, &self.file, self.file_exists, found)
+    }
+
+    /// The same, remembering why HTCondor could not say what is not written down.
+    #[must_use]
+    pub fn without_htcondor(self, why: &str) -> Self {
+        let found = (None, Some(why));
+        Self::merge_all(self.args, self.given, &self.file, self.file_exists, found)
+    }
+
+    /// The same with what HTCondor says, and what came of asking it.
+    ///
+    /// What it says is kept in `run_dir`, so mostly nobody is asked; `now` is in seconds
+    /// since 1970 UTC.
+    pub fn discover(self, euid: u32, deadline: Deadline, now: u64) -> (Self, Found) {
+        let source = Source {
+            tool: &self.condor_config_val,
+            condor_config: self.token.condor_config.as_deref(),
+            run_dir: &self.run_dir,
+        };
+        // What comes after it has as much time again.
+        let deadline = deadline.earlier(self.timeout / 2);
+        let found = discovery::look(&source, euid, deadline, now);
+        let config = match &found {
+            Found::Fresh(said) | Found::Old(said, _) => self.with_htcondor(said),
+            Found::Nothing(why) => self.without_htcondor(&why.to_string()),
+        };
+        (config, found)
+    }
+
+    /// What is to be said of asking HTCondor in vain; nothing where that is as it should
+    /// be: with both domains written down a host needs no HTCondor.
+    pub fn trouble_with(&self, found: &Found) -> Option<String> {
+        match found {
+            Found::Fresh(_) => None,
+            Found::Old(_, why) => Some(format!(
+                "what HTCondor said before is used, since it can not be asked now: {why}"
+            )),
+            Found::Nothing(Why::NotInstalled(_)) if self.has_domains() => None,
+            Found::Nothing(why) => Some(why.to_string()),
+        }
+    }
+
+    /// Where the value of a key comes from that stands at the top of the file.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).copied().unwrap_or(Origin::Default)
+    }
+
     fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Self {
+        Self::merge_all(args, file, path, file_exists, (None, None))
+    }
+
+    fn merge_all(
+        args: Given,
+        file: Given,
+        path: &Path,
+        file_exists: bool,
+        (htcondor, why_unset): (Option<&HTCondor>, Option<&str>),
+    ) -> Self {
+        let layers = Layers {
+            args: &args,
+            table: None,
+            file: &file,
+            htcondor,
+            why_unset,
+            path,
+        };
         let mut from = Origins::default();
+        let token = TokenSettings::merge(&layers, &mut from);
+        let (tables, table_origins) = table::merge(&layers).into_iter().unzip();
         macro_rules! pick {
             ($key:ident, $default:expr) => {
-                from.pick(stringify!($key), args.$key, file.$key)
+                from.pick(stringify!($key), &layers, |given| given.$key.clone())
                     .unwrap_or_else(|| $default)
             };
         }
-        let AbsolutePath(password_directory) = pick!(
-            password_directory,
-            AbsolutePath("/etc/condor/passwords.d".into())
-        );
-        let AbsolutePath(pool_signing_key_file) = pick!(
-            pool_signing_key_file,
-            AbsolutePath(password_directory.join("POOL"))
-        );
         Self {
             file: path.to_owned(),
             file_exists,
@@ -174,98 +252,91 @@ impl Config {
             deny_groups: pick!(deny_groups, vec![]),
             allow_users: pick!(allow_users, vec![]),
             deny_users: pick!(deny_users, vec![]),
-            issuer: pick!(issuer, IssuerChoice::Auto),
-            kids: pick!(kid, Kids(vec![Kid::pool()])).0,
-            lifetime: pick!(lifetime, Lifetime::HOUR),
-            lifetime_unrenewed: pick!(lifetime_unrenewed, Lifetime::DAY),
-            token_max_age: from.pick("token_max_age", args.token_max_age, file.token_max_age),
-            issued_token_expiration: from.pick(
-                "issued_token_expiration",
-                args.issued_token_expiration,
-                file.issued_token_expiration,
-            ),
-            scope: from
-                .pick("scope", args.scope, file.scope)
-                .map(|given| given.0),
-            trust_domain: from.pick("trust_domain", args.trust_domain, file.trust_domain),
-            uid_domain: from.pick("uid_domain", args.uid_domain, file.uid_domain),
+            token,
+            tables,
             store: pick!(store, Store::Home),
             on_close: pick!(on_close, OnClose::Delete),
             on_failure: pick!(on_failure, OnFailure::Ignore),
             timeout: pick!(timeout, Timeout(Duration::from_secs(3))).0,
-            password_directory,
-            pool_signing_key_file,
-            pool_signing_key_form: if pick!(pool_signing_key_is_password, false) {
-                KeyForm::Password
-            } else {
-                KeyForm::Plain
-            },
+            condor_config_val: pick!(condor_config_val, AbsolutePath(CONDOR_CONFIG_VAL.into())).0,
             state_dir: pick!(state_dir, AbsolutePath("/var/lib/pam_idtoken".into())).0,
             run_dir: pick!(run_dir, AbsolutePath("/run/pam_idtoken".into())).0,
             audit_keep: pick!(audit_keep, Lifetime::QUARTER),
             contact: pick!(contact, Contact("your administrator".into())).0,
             origins: from.0,
+            table_origins,
+            args,
+            given: file,
         }
     }
 
-    /// How long a token lives at most that is renewed, or that is not.
-    ///
-    /// No server takes a token that is older than SEC_TOKEN_MAX_AGE, and the pool
-    /// wants none that lives longer than SEC_ISSUED_TOKEN_EXPIRATION.
-    pub fn lifetime_of(&self, renewed: bool) -> Lifetime {
-        let wanted = if renewed {
-            self.lifetime
-        } else {
-            self.lifetime_unrenewed
+    /// Whether every token has its domains without asking HTCondor.
+    pub fn has_domains(&self) -> bool {
+        self.tables.iter().all(|table| {
+            let token = &table.token;
+            token.trust_domain.is_some() && token.uid_domain.is_some()
+        })
+    }
+
+    /// The lifetime of the token that is renewed most often.
+    pub fn shortest_lifetime(&self) -> Lifetime {
+        let of = |table: &Table| table.token.lifetime_of(true);
+        self.tables.iter().map(of).min().unwrap_or(Lifetime::HOUR)
+    }
+
+    /// The longest time that a token may live.
+    pub fn longest_lifetime(&self) -> Lifetime {
+        let of = |table: &Table| {
+            let token = &table.token;
+            token.lifetime_of(false).max(token.lifetime_of(true))
         };
-        let caps = [self.token_max_age, self.issued_token_expiration];
-        caps.into_iter().flatten().fold(wanted, Lifetime::min)
-    }
-
-    /// The file that holds the signing key of a kid.
-    pub fn key_file(&self, kid: &Kid) -> PathBuf {
-        if kid.is_pool() {
-            self.pool_signing_key_file.clone()
-        } else {
-            self.password_directory.join(kid.as_str())
-        }
-    }
-
-    /// `iss`, or an error that says how to set it.
-    pub fn issuer_name(&self) -> Result<&TrustDomain> {
-        self.trust_domain
-            .as_ref()
-            .ok_or_else(|| self.unset("trust_domain", "TRUST_DOMAIN"))
-    }
-
-    /// The domain in `sub`, or an error that says how to set it.
-    pub fn subject_domain(&self) -> Result<&UidDomain> {
-        self.uid_domain
-            .as_ref()
-            .ok_or_else(|| self.unset("uid_domain", "UID_DOMAIN"))
-    }
-
-    fn unset(&self, key: &'static str, htcondor: &'static str) -> Error {
-        Error::Unset {
-            key,
-            htcondor,
-            file: self.file.clone(),
-        }
+        self.tables.iter().map(of).max().unwrap_or(Lifetime::DAY)
     }
 }
 
+/// Where each value comes from.
 #[derive(Default)]
 struct Origins(BTreeMap<&'static str, Origin>);
 
 impl Origins {
-    fn pick<T>(&mut self, key: &'static str, args: Option<T>, file: Option<T>) -> Option<T> {
-        let origin = match (&args, &file) {
-            (Some(_), _) => Origin::Argument,
-            (None, Some(_)) => Origin::File,
-            (None, None) => Origin::Default,
+    /// The strongest value that was written down.
+    fn pick<T>(
+        &mut self,
+        key: &'static str,
+        layers: &Layers<'_>,
+        get: impl Fn(&Given) -> Option<T>,
+    ) -> Option<T> {
+        self.pick_or(key, layers, get, None)
+    }
+
+    /// The same, or what HTCondor says.
+    fn pick_or<T>(
+        &mut self,
+        key: &'static str,
+        layers: &Layers<'_>,
+        get: impl Fn(&Given) -> Option<T>,
+        htcondor: Option<T>,
+    ) -> Option<T> {
+        let written = || layers.table.and_then(&get).or_else(|| get(layers.file));
+        let (origin, value) = if let Some(value) = get(layers.args) {
+            (Origin::Argument, Some(value))
+        } else if let Some(value) = written() {
+            (Origin::File, Some(value))
+        } else if htcondor.is_some() {
+            (Origin::HTCondor, htcondor)
+        } else {
+            (Origin::Default, None)
         };
         self.0.insert(key, origin);
-        args.or(file)
+        value
+    }
+
+    fn set(&mut self, key: &'static str, origin: Origin) {
+        self.0.insert(key, origin);
+    }
+
+    fn is_given(&self, key: &'static str) -> bool {
+        matches!(self.0.get(key), Some(Origin::File | Origin::Argument))
     }
 }
 

@@ -1,10 +1,14 @@
 //! The effective configuration as text, for `idtokenctl show-config`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use idtoken::KeyForm;
+use idtoken::{KeyForm, Scope};
 
-use super::{Config, IssuerChoice, KEYS, OnClose, OnFailure, Origin, Store};
+use super::keys::UNRESTRICTED;
+use super::{
+    Config, IssuerChoice, KEYS, OnClose, OnFailure, Origin, Store, TOKEN_KEYS, Table, TokenSettings,
+};
 
 /// One key with its effective value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +22,23 @@ pub struct Setting {
 }
 
 impl Config {
-    /// Every key with its value and origin, in the order of [`KEYS`].
+    /// Every key at the top of the file with its value and origin, in the order of [`KEYS`].
     pub fn settings(&self) -> Vec<Setting> {
-        KEYS.iter()
-            .map(|(key, _)| Setting {
-                key,
-                value: self.value(key),
-                origin: self.origins.get(key).copied().unwrap_or(Origin::Default),
-            })
+        let value = |key: &str| self.value(key).or_else(|| self.token.value(key));
+        let keys = KEYS.iter().map(|(key, _)| *key);
+        keys.map(|key| setting(key, value(key), &self.origins))
+            .collect()
+    }
+
+    /// The keys of each `[[token]]` table, those first that say whose it is; nothing if
+    /// the file has no table.
+    pub fn table_settings(&self) -> Vec<Vec<Setting>> {
+        if self.given.token.is_empty() {
+            return Vec::new();
+        }
+        let tables = self.tables.iter().zip(&self.table_origins);
+        tables
+            .map(|(table, origins)| table.settings(origins))
             .collect()
     }
 
@@ -37,28 +50,9 @@ impl Config {
             "deny_groups" => list(&self.deny_groups),
             "allow_users" => list(&self.allow_users),
             "deny_users" => list(&self.deny_users),
-            "issuer" => text(match self.issuer {
-                IssuerChoice::Auto => "auto",
-                IssuerChoice::Key => "key",
-            }),
-            "kid" => list(&self.kids),
-            "lifetime" => text(self.lifetime),
-            "lifetime_unrenewed" => text(self.lifetime_unrenewed),
-            "token_max_age" => text(self.token_max_age?),
-            "issued_token_expiration" => text(self.issued_token_expiration?),
-            "scope" => {
-                let claim = self.scope.as_ref()?.claim();
-                list(
-                    &claim
-                        .split(' ')
-                        .map(|s| s.trim_start_matches("condor:/"))
-                        .collect::<Vec<_>>(),
-                )
-            }
-            "trust_domain" => text(self.trust_domain.as_ref()?),
-            "uid_domain" => text(self.uid_domain.as_ref()?),
             "store" => text(match self.store {
                 Store::Home => "home",
+                Store::Private => "private",
             }),
             "on_close" => text(match self.on_close {
                 OnClose::Delete => "delete",
@@ -69,11 +63,7 @@ impl Config {
                 OnFailure::Deny => "deny",
             }),
             "timeout" => text(format!("{}ms", self.timeout.as_millis())),
-            "password_directory" => path(&self.password_directory),
-            "pool_signing_key_file" => path(&self.pool_signing_key_file),
-            "pool_signing_key_is_password" => {
-                (self.pool_signing_key_form == KeyForm::Password).to_string()
-            }
+            "condor_config_val" => path(&self.condor_config_val),
             "state_dir" => path(&self.state_dir),
             "run_dir" => path(&self.run_dir),
             "audit_keep" => text(self.audit_keep),
@@ -81,6 +71,79 @@ impl Config {
             _ => return None,
         })
     }
+}
+
+impl Table {
+    fn settings(&self, origins: &BTreeMap<&'static str, Origin>) -> Vec<Setting> {
+        let when = &self.when;
+        let some = |values: &[String]| (!values.is_empty()).then(|| list(values));
+        let hosts = (!when.remote_hosts.is_empty()).then(|| list(&when.remote_hosts));
+        let whose = [
+            ("name", self.name.as_ref().map(text)),
+            ("groups", some(&when.groups)),
+            ("users", some(&when.users)),
+            ("services", some(&when.services)),
+            ("remote_hosts", hosts),
+            ("ssh_auth_methods", some(&when.ssh_auth_methods)),
+        ];
+        let whose = whose.into_iter().filter(|(_, value)| value.is_some());
+        let whose = whose.map(|(key, value)| Setting {
+            key,
+            value,
+            origin: Origin::File,
+        });
+        let what = TOKEN_KEYS.iter();
+        let what = what.map(|key| setting(key, self.token.value(key), origins));
+        whose.chain(what).collect()
+    }
+}
+
+impl TokenSettings {
+    fn value(&self, key: &str) -> Option<String> {
+        Some(match key {
+            "issuer" => text(match self.issuer {
+                IssuerChoice::Auto => "auto",
+                IssuerChoice::Key => "key",
+                IssuerChoice::Schedd => "schedd",
+            }),
+            "kid" => list(&self.kids),
+            "lifetime" => text(self.lifetime),
+            "lifetime_unrenewed" => text(self.lifetime_unrenewed),
+            "token_max_age" => text(self.token_max_age?),
+            "issued_token_expiration" => text(self.issued_token_expiration?),
+            "scope" => scope(self.scope.as_ref()),
+            "trust_domain" => text(self.trust_domain.as_ref()?),
+            "uid_domain" => text(self.uid_domain.as_ref()?),
+            "password_directory" => path(&self.password_directory),
+            "pool_signing_key_file" => path(&self.pool_signing_key_file),
+            "pool_signing_key_is_password" => {
+                (self.pool_signing_key_form == KeyForm::Password).to_string()
+            }
+            "condor_config" => path(self.condor_config.as_ref()?),
+            "condor_token_fetch" => path(&self.condor_token_fetch),
+            "schedd_name" => text(self.schedd_name.as_ref()?),
+            "schedd_pool" => text(self.schedd_pool.as_ref()?),
+            _ => return None,
+        })
+    }
+}
+
+fn setting(
+    key: &'static str,
+    value: Option<String>,
+    origins: &BTreeMap<&'static str, Origin>,
+) -> Setting {
+    let origin = origins.get(key).copied().unwrap_or(Origin::Default);
+    Setting { key, value, origin }
+}
+
+fn scope(scope: Option<&Scope>) -> String {
+    let Some(scope) = scope else {
+        return list(&[UNRESTRICTED]);
+    };
+    let claim = scope.claim();
+    let words = claim.split(' ').map(|s| s.trim_start_matches("condor:/"));
+    list(&words.collect::<Vec<_>>())
 }
 
 fn text(value: impl std::fmt::Display) -> String {
@@ -110,7 +173,8 @@ mod tests {
         let given = "services = [\"sshd\", \"login\"]\nscope = [\"WRITE\"]\ntrust_domain = \"a\"\n\
                      uid_domain = \"b.c\"\nkid = [\"x\", \"POOL\"]\ntimeout = \"500ms\"\n\
                      allow_users = [\"a\\\"b\"]\ntoken_max_age = \"2h\"\n\
-                     issued_token_expiration = 600\non_close = \"linger\"\n";
+                     issued_token_expiration = 600\non_close = \"linger\"\n\
+                     condor_config = \"/c\"\nschedd_name = \"a@b\"\nschedd_pool = \"cm\"\n";
         let config = Config::parse(given, Path::new("/x")).unwrap();
         let settings = config.settings();
         assert_eq!(settings.len(), KEYS.len());
@@ -122,7 +186,8 @@ mod tests {
         for (a, b) in settings.iter().zip(again.settings()) {
             assert_eq!((a.key, &a.value), (b.key, &b.value));
         }
-        assert_eq!(again.scope.unwrap().claim(), "condor:/READ condor:/WRITE");
+        let scope = again.token.scope.unwrap();
+        assert_eq!(scope.claim(), "condor:/READ condor:/WRITE");
     }
 
     #[test]
@@ -139,10 +204,55 @@ mod tests {
             [
                 "token_max_age",
                 "issued_token_expiration",
-                "scope",
                 "trust_domain",
-                "uid_domain"
+                "uid_domain",
+                "condor_config",
+                "schedd_name",
+                "schedd_pool"
             ]
+        );
+    }
+
+    #[test]
+    fn tables_are_shown_with_what_they_inherit_and_read_back() {
+        let text = "lifetime = \"2h\"\nscope = [\"READ\"]\n[[token]]\nname = \"other\"\n\
+                    groups = [\"a\"]\nremote_hosts = [\"10.0.0.0/8\", \".lab.test\"]\n\
+                    scope = [\"unrestricted\"]\n[[token]]\nssh_auth_methods = [\"password\"]\n";
+        let config = Config::parse(text, Path::new("/x")).unwrap();
+        let tables = config.table_settings();
+        let value = |table: usize, key: &str| {
+            let found = tables[table].iter().find(|s| s.key == key).unwrap();
+            (found.value.clone().unwrap_or_default(), found.origin)
+        };
+        assert_eq!(
+            value(0, "scope"),
+            ("[\"unrestricted\"]".into(), Origin::File)
+        );
+        assert_eq!(value(1, "scope"), ("[\"READ\"]".into(), Origin::File));
+        assert_eq!(value(1, "lifetime").0, "\"2h\"");
+        assert_eq!(value(1, "issuer").1, Origin::Default);
+        let shown: String = tables
+            .iter()
+            .map(|table| {
+                let set = table.iter().filter(|s| s.value.is_some());
+                let lines = set.map(|s| format!("{} = {}\n", s.key, s.value.as_ref().unwrap()));
+                format!("[[token]]\n{}", lines.collect::<String>())
+            })
+            .collect();
+        let again = Config::parse(&shown, Path::new("/x")).unwrap();
+        let names = |config: &Config| -> Vec<_> {
+            config
+                .tables
+                .iter()
+                .map(|t| (t.name.clone(), t.when.clone()))
+                .collect()
+        };
+        assert_eq!(names(&again), names(&config));
+        assert!(
+            Config::parse("", Path::new("/x"))
+                .unwrap()
+                .table_settings()
+                .is_empty()
         );
     }
 }

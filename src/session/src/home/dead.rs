@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use idtoken::{Refusal, SigningKey};
+use idtoken::{Refusal, SigningKey, TrustDomain};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use zeroize::Zeroizing;
@@ -68,6 +68,9 @@ impl Candidate {
     }
 }
 
+/// Signing keys by their trust domain.
+pub type Keys = Vec<(TrustDomain, Arc<[SigningKey]>)>;
+
 /// What it takes to tell a dead token from one that works.
 pub struct Judge {
     /// Seconds since 1970 UTC.
@@ -76,8 +79,9 @@ pub struct Judge {
     pub host: String,
     /// The user's sessions on this host that are alive.
     pub alive: HashSet<SessionId>,
-    /// The current signing keys of this host.
-    pub keys: Arc<[SigningKey]>,
+    /// The current signing keys of this host, by trust domain: two pools may both have a
+    /// key of one name.
+    pub keys: Keys,
 }
 
 /// What is to become of a file.
@@ -158,7 +162,7 @@ impl Judge {
             let end = seen.exp.map(|exp| exp.saturating_add(skew));
             dies_at = [dies_at, end].into_iter().flatten().min();
             let is_expired = end.is_some_and(|end| end < self.now);
-            let is_badly_signed = self.is_badly_signed(line);
+            let is_badly_signed = self.is_badly_signed(line, seen.iss.as_deref());
             all_dead &= is_expired || (by_signature && is_badly_signed);
             is_refused &= is_badly_signed;
         }
@@ -172,8 +176,12 @@ impl Judge {
         }
     }
 
-    fn is_badly_signed(&self, line: &str) -> bool {
-        let keys: Vec<&SigningKey> = self.keys.iter().collect();
+    fn is_badly_signed(&self, line: &str, issuer: Option<&str>) -> bool {
+        let of_issuer = self
+            .keys
+            .iter()
+            .filter(|(of, _)| Some(of.as_str()) == issuer);
+        let keys: Vec<&SigningKey> = of_issuer.flat_map(|(_, keys)| keys.iter()).collect();
         matches!(
             idtoken::verify(line, &keys, None, self.now),
             Err(Refusal::BadSignature)

@@ -25,7 +25,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use dead::Judge;
+pub use dead::{Judge, Keys};
 pub(crate) use listing::{Leads, own_files};
 pub use own::{Finding, Severity, examine};
 pub use renew::{Missing, Renewal, Renewed, renew};
@@ -43,17 +43,18 @@ const PRIVATE_DIR: Mode = Mode::S_IRWXU;
 const PRIVATE_FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 const REMEDY: &str = "check the home's owner and mode, its quota and whether it is writable";
 
+/// The bytes of a token file, wiped when nobody needs them any more.
+pub type Contents = Arc<Zeroizing<Vec<u8>>>;
+
 /// What is to be written.
 pub struct Plan {
     /// The user's home.
     pub home: PathBuf,
-    /// The name of the token file.
-    pub name: TokenName,
-    /// Its bytes.
-    pub contents: Arc<Zeroizing<Vec<u8>>>,
+    /// The token files in the order in which HTCondor is to read them, at least one.
+    pub files: Vec<(TokenName, Contents)>,
     /// Token files whose sessions have ended; they go first.
     pub ended: Vec<TokenName>,
-    /// Whether to write even if another token sorts before this one: it is
+    /// Whether to write even if another token sorts before the first: it is
     /// another session's and most likely as good, and better than none.
     pub insist: bool,
     /// Tells which of the other token files are dead.
@@ -77,21 +78,25 @@ pub struct Written {
 }
 
 /// Makes tokens.d if it is missing, removes dead tokens of ours and puts the
-/// new one in place, mode 0600.
+/// new ones in place, mode 0600: all of them or none.
 pub fn write(plan: &Plan) -> Result<Written> {
     let path = plan.home.join(TOKENS_D);
     let mut dir = open_or_make(&plan.home)?;
     // What can not be removed now is found again by its record.
     let gone = |name: &&TokenName| remove_in(dir.as_fd(), name).is_ok();
     let ended = plan.ended.iter().filter(gone).cloned().collect();
-    let scan = scan(&mut dir, &path, &plan.name, &plan.judge)?;
+    let own = plan.files.first().map(|(name, _)| name);
+    let scan = scan(&mut dir, &path, own, &plan.judge)?;
     let behind = scan.first.filter(|first| {
-        let is_behind = first.sorts_before(&plan.name) && !plan.insist;
-        // Nothing sorts before the first name there is.
-        is_behind && plan.name.in_front_of(first).sorts_before(first)
+        own.is_some_and(|own| {
+            let is_behind = first.sorts_before(own) && !plan.insist;
+            // Nothing sorts before the first name there is.
+            let moved = own.in_front_of(first, plan.files.len() as u64);
+            is_behind && moved.sorts_before(first)
+        })
     });
     if behind.is_none() {
-        put(dir.as_fd(), &path, plan)?;
+        put_all(dir.as_fd(), &path, &plan.files, &plan.abandoned)?;
     }
     Ok(Written {
         removed: scan.removed,
@@ -99,6 +104,27 @@ pub fn write(plan: &Plan) -> Result<Written> {
         home_id: home_id(&plan.home),
         behind,
     })
+}
+
+/// Puts new token files in place; a failure leaves none of them.
+pub(crate) fn put_all(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    files: &[(TokenName, Contents)],
+    abandoned: &AtomicBool,
+) -> Result<()> {
+    for (number, (name, contents)) in files.iter().enumerate() {
+        let file = name.to_string();
+        let Err(source) = move_into_place(dir, &file, contents, abandoned) else {
+            continue;
+        };
+        // A network file system may say no to a rename that it has done.
+        for (name, _) in &files[..=number] {
+            let _ = unlink(dir, &name.to_string());
+        }
+        return Err(Error::io("write the token", path.join(file), source).with_remedy(REMEDY));
+    }
+    Ok(())
 }
 
 /// Removes a token: false if it was not there any more.
@@ -222,16 +248,6 @@ pub fn probe(home: &Path) -> Result<()> {
     let result = write_new(dir.as_fd(), &name, &[b' '; 1024]);
     let _ = unlink(dir.as_fd(), &name);
     result.map_err(|e| Error::io("write to", path, e).with_remedy(REMEDY))
-}
-
-/// Puts a new token in place; a failure leaves nothing of it.
-fn put(dir: BorrowedFd<'_>, path: &Path, plan: &Plan) -> Result<()> {
-    let name = plan.name.to_string();
-    move_into_place(dir, &name, &plan.contents, &plan.abandoned).map_err(|source| {
-        // A network file system may say no to a rename that it has done.
-        let _ = unlink(dir, &name);
-        Error::io("write the token", path.join(name), source).with_remedy(REMEDY)
-    })
 }
 
 /// Writes to a dot-file, which HTCondor skips, and renames it into place.

@@ -9,12 +9,11 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
-use zeroize::Zeroizing;
 
 use super::scan::scan;
 use super::{
-    HomeId, Judge, REMEDY, TOKENS_D, home_id, move_into_place, open_or_make, remove_in, tokens_d,
-    unlink,
+    Contents, HomeId, Judge, REMEDY, TOKENS_D, home_id, move_into_place, open_or_make, remove_in,
+    tokens_d, unlink,
 };
 use crate::error::{Error, Result};
 use crate::name::TokenName;
@@ -39,7 +38,7 @@ pub struct Renewal {
     /// The home in which it was written last.
     pub known: Option<HomeId>,
     /// Its new bytes; none if only dead tokens are to be removed.
-    pub contents: Option<Arc<Zeroizing<Vec<u8>>>>,
+    pub contents: Option<Contents>,
     /// The name that the file has now, if it is to have another.
     pub moves_from: Option<TokenName>,
     /// What it means if it is not there.
@@ -85,7 +84,7 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
     let is_there = is_there(&dir, &path, renewal.moves_from.as_ref().unwrap_or(name))?
         || (renewal.moves_from.is_some() && is_there(&dir, &path, name)?)
         || renewal.missing != Missing::Removed;
-    let scan = scan(&mut dir, &path, name, &renewal.judge)?;
+    let scan = scan(&mut dir, &path, Some(name), &renewal.judge)?;
     if let Some(contents) = renewal.contents.as_ref().filter(|_| is_there) {
         move_into_place(dir.as_fd(), &file, contents, &renewal.abandoned).map_err(|source| {
             Error::io("renew the token", path.join(file), source).with_remedy(REMEDY)

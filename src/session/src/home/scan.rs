@@ -23,7 +23,12 @@ pub(super) struct Scan {
 }
 
 /// Looks at the other tokens of ours and removes the dead ones.
-pub(super) fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -> Result<Scan> {
+pub(super) fn scan(
+    dir: &mut Dir,
+    path: &Path,
+    own: Option<&TokenName>,
+    judge: &Judge,
+) -> Result<Scan> {
     let mut found = Vec::new();
     for entry in dir.iter().take(ENTRIES_LIMIT) {
         let entry = entry.map_err(|e| Error::io("list", path, e).with_remedy(REMEDY))?;
@@ -39,7 +44,8 @@ pub(super) fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -
     };
     for candidate in found {
         // The same session's file is replaced, not passed.
-        if candidate.name().is_some_and(|name| name.id() == own.id()) {
+        let id = own.map(TokenName::id);
+        if candidate.name().is_some_and(|name| Some(name.id()) == id) {
             continue;
         }
         match judge.verdict(dir.as_fd(), &candidate) {
@@ -63,12 +69,18 @@ pub(super) fn scan(dir: &mut Dir, path: &Path, own: &TokenName, judge: &Judge) -
 
 impl Scan {
     /// Takes note of a token that stays.
-    fn pass(&mut self, name: TokenName, own: &TokenName, dies_at: Option<u64>, is_refused: bool) {
+    fn pass(
+        &mut self,
+        name: TokenName,
+        own: Option<&TokenName>,
+        dies_at: Option<u64>,
+        is_refused: bool,
+    ) {
         let comes_before = |other: &Option<TokenName>| {
             let other = other.as_ref();
             other.is_none_or(|other| name.sorts_before(other))
         };
-        if name.sorts_before(own) {
+        if own.is_some_and(|own| name.sorts_before(own)) {
             let earlier = [self.in_the_way_at, dies_at].into_iter().flatten().min();
             self.in_the_way_at = earlier;
             if is_refused && comes_before(&self.in_the_way) {

@@ -14,6 +14,11 @@ fn key(raw: &[u8]) -> SigningKey {
     SigningKey::from_bytes(&Kid::pool(), raw, KeyForm::Plain).unwrap()
 }
 
+/// The key of the pool as this host has it.
+fn keys() -> Keys {
+    vec![("lab.test".parse().unwrap(), Arc::from([key(b"current")]))]
+}
+
 fn token(raw: &[u8], exp: u64) -> String {
     let claims = Claims {
         iat: NOW - 100,
@@ -36,7 +41,7 @@ fn judge(alive: &[&TokenName]) -> Arc<Judge> {
         now: NOW,
         host: "ap1".into(),
         alive,
-        keys: Arc::from([key(b"current")]),
+        keys: keys(),
     })
 }
 
@@ -76,8 +81,10 @@ impl Home {
     fn plan(&self, name: &TokenName, judge: Arc<Judge>) -> Plan {
         Plan {
             home: self.0.path().to_owned(),
-            name: name.clone(),
-            contents: Arc::new(Zeroizing::new(b"the.new.token\n".to_vec())),
+            files: vec![(
+                name.clone(),
+                Arc::new(Zeroizing::new(b"the.new.token\n".to_vec())),
+            )],
             ended: vec![],
             insist: false,
             judge,
@@ -238,7 +245,7 @@ fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
     plan.insist = true;
     assert!(removed(write(&plan).unwrap()).is_empty());
     assert!(remove(home.0.path(), None, std::slice::from_ref(&name)).unwrap());
-    let moved = name.in_front_of(&ahead);
+    let moved = name.in_front_of(&ahead, 0);
     assert!(removed(home.write(&moved).unwrap()).is_empty());
     let mut names: Vec<_> = fs::read_dir(home.tokens_d())
         .unwrap()
@@ -313,7 +320,7 @@ fn renewal(home: &Home, name: &TokenName) -> Renewal {
             now: NOW,
             host: "ap1".into(),
             alive: HashSet::new(),
-            keys: Arc::from([]),
+            keys: Keys::new(),
         },
         abandoned: Arc::new(AtomicBool::new(false)),
     }
@@ -472,11 +479,11 @@ fn a_renewal_moves_in_front_of_a_token_that_this_hosts_key_does_not_verify() {
     home.put(&other, &token(b"replaced", NOW + 500));
     home.put(&own_key, &token(b"current", NOW + 500));
     let mut first = renewal(&home, &name);
-    first.judge.keys = Arc::from([key(b"current")]);
+    first.judge.keys = keys();
     let seen = renew(&first).unwrap();
     assert_eq!(seen.in_the_way, Some(other.clone()));
-    let mut second = renewal(&home, &name.in_front_of(&other));
-    second.judge.keys = Arc::from([key(b"current")]);
+    let mut second = renewal(&home, &name.in_front_of(&other, 0));
+    second.judge.keys = keys();
     second.moves_from = Some(name.clone());
     assert_eq!(renew(&second).unwrap().in_the_way, None);
     assert!(!home.path(&name).exists() && home.path(&second.name).exists());

@@ -5,7 +5,8 @@ use std::fs;
 use idtoken::{KeyForm, Kid, SigningKey};
 
 use crate::close::Closed;
-use crate::testing::Lab;
+use crate::record::TokenFile;
+use crate::testing::{Lab, wanted};
 
 #[test]
 fn a_session_has_a_valid_token_and_leaves_nothing() {
@@ -42,9 +43,9 @@ fn the_newer_of_two_sessions_is_read_first_and_ends_alone() {
     let old = lab.opened();
     lab.host.now_ns += 1;
     let new = lab.opened();
-    assert_eq!(lab.tokens()[0], new.record().file.to_string());
+    assert_eq!(lab.tokens()[0], new.record().file().to_string());
     new.close(&lab.host, &lab.log).unwrap();
-    assert_eq!(lab.tokens(), [old.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [old.record().file().to_string()]);
     old.close(&lab.host, &lab.log).unwrap();
     assert!(lab.tokens().is_empty());
 }
@@ -56,9 +57,9 @@ fn a_token_from_a_clock_ahead_is_passed() {
     let ahead = lab.opened();
     lab.host.now_ns -= 3_600_000_000_000;
     let session = lab.opened();
-    assert_eq!(lab.tokens()[0], session.record().file.to_string());
+    assert_eq!(lab.tokens()[0], session.record().file().to_string());
     session.close(&lab.host, &lab.log).unwrap();
-    assert_eq!(lab.tokens(), [ahead.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [ahead.record().file().to_string()]);
     assert_eq!(lab.records().len(), 1);
 }
 
@@ -69,7 +70,7 @@ fn a_login_tidies_up_after_a_session_whose_process_was_killed() {
     let killed = lab.opened();
     lab.host.holder.start -= 1;
     let session = lab.opened();
-    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
     assert_eq!(lab.records(), [session.record().name().to_string()]);
     let jti = killed.record().jtis();
     assert!(
@@ -110,7 +111,7 @@ fn without_a_key_or_a_domain_nothing_is_made() {
     let mut lab = Lab::new();
     fs::remove_file(lab.path("keys/POOL")).unwrap();
     assert!(lab.refused().contains("keys/POOL"));
-    lab.config.uid_domain = None;
+    lab.config.tables[0].token.uid_domain = None;
     assert!(lab.refused().contains("uid_domain"));
     assert!(!lab.path("state").exists() && !lab.path("home/.condor").exists());
 }
@@ -233,9 +234,9 @@ fn records_and_log_hold_neither_token_nor_key() {
 #[test]
 fn a_session_that_is_renewed_gets_a_short_token_and_any_other_a_long_one() {
     let lab = Lab::new();
-    let life = |session: &Session| session.record().expires - lab.host.now();
+    let life = |session: &Session| session.record().expires() - lab.host.now();
     assert_eq!(life(&lab.opened()), 86_400);
-    stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
     assert_eq!(life(&lab.opened()), 3600);
     let warnings = |line: &&String| line.contains("no reconciler was seen");
     assert_eq!(lab.log.lines().iter().filter(warnings).count(), 1);
@@ -250,7 +251,7 @@ fn an_opening_and_a_closing_are_in_the_audit_file() {
     let events: Vec<_> = audit.entries.iter().map(|entry| entry.event).collect();
     assert_eq!(events, [Event::Opened, Event::Closed]);
     for entry in audit.entries {
-        assert_eq!(entry.tokens, session.record().tokens);
+        assert_eq!(entry.tokens, session.record().files[0].tokens);
         assert_eq!(entry.session, session.record().session);
     }
 }
@@ -307,16 +308,14 @@ fn a_login_tidies_up_after_a_limited_number_of_sessions() {
     let mut lab = Lab::new();
     lab.host.holder.start += 1;
     let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
-    for _ in 0..SWEEP_LIMIT + 3 {
+    for _ in 0..super::others::SWEEP_LIMIT + 3 {
         // Made aside: each opening would tidy up after the one before.
         let id = SessionId::random().unwrap();
         let name = TokenName::new(lab.host.now_ns, &lab.host.name, id);
-        let term = crate::record::Term {
-            issued: lab.host.now(),
-            expires: lab.host.now() + 60,
-            tokens: Vec::new(),
-        };
-        let record = Record::new(lab.opening(), name, lab.host.holder.clone(), term);
+        let (holder, now) = (lab.host.holder.clone(), lab.host.now());
+        let files = vec![TokenFile::new(None, name, Vec::new())];
+        let run_dir = lab.config.run_dir.clone();
+        let record = Record::new(lab.opening(), id, holder, now, run_dir, files);
         drop(sessions.create(&record).unwrap());
     }
     lab.host.holder.start -= 1;
@@ -334,10 +333,10 @@ fn a_session_whose_home_was_another_is_left_to_reconcile() {
     let mut opening = lab.opening();
     opening.user.home = lab.path("new home");
     assert!(matches!(
-        open(&lab.config, &lab.host, opening, &lab.log),
+        open(&lab.config, &lab.host, wanted(opening), &lab.log),
         Opened::Yes(_)
     ));
-    assert_eq!(lab.tokens(), [killed.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [killed.record().file().to_string()]);
     assert!(lab.records().contains(&killed.record().name().to_string()));
 }
 

@@ -1,7 +1,7 @@
 //! The private store: a directory of one session's own, in memory.
 //!
 //! `<run_dir>/tokens/<session id>/` belongs to the user, mode 0700, and holds the
-//! session's tokens and links to the user's own. It has two sides. [`root`] makes
+//! session's tokens and links to the user's own. It has two sides. Root makes
 //! and removes the directory, by descriptors and on paths that root alone
 //! controls; it never looks inside. What is inside is the user's: [`write`](fn@write),
 //! [`renew`], [`clear`](fn@clear) and [`link`] run on the thread that has become the user (see
@@ -10,6 +10,7 @@
 mod clear;
 mod links;
 mod mounts;
+mod parent;
 mod root;
 mod write;
 
@@ -27,8 +28,8 @@ use zeroize::Zeroizing;
 
 pub use clear::{Cleared, clear};
 pub use links::{Links, link};
-pub use root::{detach, end, list, make, owner, path, remove_dir};
-pub use write::{renew, write};
+pub use root::{check, detach, end, list, make, owner, path, remove_dir};
+pub use write::{remove, renew, write};
 
 use crate::error::{Error, Result};
 use crate::name::TokenName;

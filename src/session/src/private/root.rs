@@ -5,39 +5,35 @@
 //! system of theirs (FUSE) on their directory: none of the calls here enters it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
-use super::{Cleared, PRIVATE_DIR, clear, dir_flags, is_in_memory, mounts};
+use super::parent::{Parent, TOKENS};
+use super::{Cleared, PRIVATE_DIR, clear, dir_flags, mounts};
 use crate::acting::as_user;
 use crate::deadline::Deadline;
-use crate::error::{Error, Result, refuse_unsafe};
+use crate::error::{Error, Result};
 use crate::name::SessionId;
 use crate::user::User;
 
-const TOKENS: &str = "tokens";
-const RUN_DIR_MODE: Mode = Mode::from_bits_truncate(0o755);
-/// Others pass through it to what is theirs and can not list it.
-const TOKENS_MODE: Mode = Mode::from_bits_truncate(0o711);
-const REMEDY: &str = "check the file system that run_dir is on";
+pub(super) const REMEDY: &str = "check the file system that run_dir is on";
 /// So many times a directory is looked through in one call, at most.
 const ROUNDS: usize = 4;
-
-/// `<run_dir>/tokens`, checked.
-pub(super) struct Parent {
-    pub(super) fd: OwnedFd,
-    pub(super) path: PathBuf,
-}
 
 /// Where the private store of a session is.
 pub fn path(run_dir: &Path, session: SessionId) -> PathBuf {
     run_dir.join(TOKENS).join(session.to_string())
+}
+
+/// Whether sessions could have a private store here; makes what all of them share.
+pub fn check(run_dir: &Path, euid: u32) -> Result<()> {
+    Parent::make(run_dir, euid).map(drop)
 }
 
 /// Makes the directory of a session, for its user alone; `euid` is the effective
@@ -83,7 +79,7 @@ fn hand_over(parent: &OwnedFd, name: &str, user: &User, euid: u32) -> nix::Resul
 /// Removes the directory of a session once it is empty: false if it was not there.
 ///
 /// A file system that is mounted on it is detached. What is in it has to be
-/// removed before, as the user ([`clear`]); if something still is, that is an
+/// removed before, as the user ([`clear()`]); if something still is, that is an
 /// error of the kind [`io::ErrorKind::DirectoryNotEmpty`].
 pub fn remove_dir(run_dir: &Path, session: SessionId, euid: u32) -> Result<bool> {
     match Parent::open(run_dir, euid)? {
@@ -205,106 +201,6 @@ pub fn owner(run_dir: &Path, session: SessionId, euid: u32) -> Result<Option<u32
 }
 
 /// To be named and not to be entered.
-pub(super) fn path_flags() -> OFlag {
+fn path_flags() -> OFlag {
     dir_flags() | OFlag::O_PATH
-}
-
-impl Parent {
-    fn make(run_dir: &Path, euid: u32) -> Result<Self> {
-        let follow = dir_flags() - OFlag::O_NOFOLLOW;
-        let run = open_or_make(AT_FDCWD, run_dir, run_dir, follow, RUN_DIR_MODE)?;
-        let path = run_dir.join(TOKENS);
-        let fd = open_or_make(&run, Path::new(TOKENS), &path, dir_flags(), TOKENS_MODE)?;
-        let stat = fstat(&fd).map_err(|e| Error::io("look at", &path, e))?;
-        if stat.st_uid == euid && stat.st_mode & 0o777 != 0o711 && stat.st_mode & 0o022 == 0 {
-            // Another login has just made it, under a umask that is not ours.
-            fchmod(&fd, TOKENS_MODE).map_err(|e| Error::io("open up", &path, e))?;
-        }
-        let parent = Self::checked(run_dir, &run, fd, euid)?;
-        if !is_in_memory(&parent.fd).map_err(|e| Error::io("look at", &path, e))? {
-            return Err(Error::Unsafe {
-                path,
-                what: "is on a disk: a token would outlive the machine there".to_owned(),
-                remedy: "point run_dir below /run, mount a tmpfs there, or use \
-                         store = \"home\""
-                    .to_owned(),
-            });
-        }
-        Ok(parent)
-    }
-
-    /// None if no session ever had a private store since the machine started.
-    fn open(run_dir: &Path, euid: u32) -> Result<Option<Self>> {
-        let path = run_dir.join(TOKENS);
-        let failed = |e| Error::io("open", &path, e).with_remedy(REMEDY);
-        let run = match open(run_dir, dir_flags() - OFlag::O_NOFOLLOW, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(None),
-            run => run.map_err(failed)?,
-        };
-        match openat(&run, TOKENS, dir_flags(), Mode::empty()) {
-            Err(Errno::ENOENT) => Ok(None),
-            fd => Self::checked(run_dir, &run, fd.map_err(failed)?, euid).map(Some),
-        }
-    }
-
-    fn checked(run_dir: &Path, run: &OwnedFd, fd: OwnedFd, euid: u32) -> Result<Self> {
-        let path = run_dir.join(TOKENS);
-        for (path, dir) in [(run_dir, run), (&path, &fd)] {
-            let stat = fstat(dir).map_err(|e| Error::io("look at", path, e))?;
-            refuse_unsafe(path, &stat, euid, 0o022)?;
-            if stat.st_mode & 0o111 != 0o111 {
-                return Err(Error::Unsafe {
-                    path: path.to_owned(),
-                    what: "lets no user pass to their private store".to_owned(),
-                    remedy: format!("run `chmod a+x {}`", path.display()),
-                });
-            }
-        }
-        Ok(Self { fd, path })
-    }
-
-    fn remove(&self, session: SessionId) -> nix::Result<bool> {
-        let name = session.to_string();
-        let remove = || unlinkat(&self.fd, name.as_str(), UnlinkatFlags::RemoveDir);
-        let removed = match remove() {
-            Err(Errno::EBUSY) => {
-                // The answer to the next try says what came of it.
-                let _ = mounts::detach(&self.fd, &name);
-                remove()
-            }
-            other => other,
-        };
-        match removed {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(errno),
-        }
-    }
-}
-
-/// Opens a directory of ours; one that had to be made gets exactly this mode.
-fn open_or_make(
-    parent: impl AsFd,
-    name: &Path,
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
-) -> Result<OwnedFd> {
-    let parent = parent.as_fd();
-    let failed = |e| Error::io("make the directory", path, e).with_remedy(REMEDY);
-    let is_new = match openat(parent, name, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => match mkdirat(parent, name, mode) {
-            Ok(()) => true,
-            // Another login was first.
-            Err(Errno::EEXIST) => false,
-            Err(errno) => return Err(failed(errno)),
-        },
-        dir => return dir.map_err(failed),
-    };
-    let dir = openat(parent, name, flags, Mode::empty()).map_err(failed)?;
-    if is_new {
-        // The host's umask is not ours.
-        fchmod(&dir, mode).map_err(failed)?;
-    }
-    Ok(dir)
 }

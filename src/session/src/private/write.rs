@@ -49,6 +49,28 @@ pub fn renew(dir: &Path, files: &[TokenFile], abandoned: &AtomicBool) -> Result<
     Ok(there.into_iter().map(|(name, _)| name).collect())
 }
 
+/// Takes tokens away; false if none was there, or the directory is not.
+pub fn remove(dir: &Path, names: &[TokenName]) -> Result<bool> {
+    let Some(fd) = open_own(dir)? else {
+        return Ok(false);
+    };
+    let mut was_there = false;
+    for name in names {
+        let name = name.to_string();
+        let _ = unlink(fd.as_fd(), &format!(".{name}"));
+        match unlink(fd.as_fd(), &name) {
+            Ok(()) => was_there = true,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                return Err(
+                    Error::io("remove the token", dir.join(name), errno).with_remedy(REMEDY)
+                );
+            }
+        }
+    }
+    Ok(was_there)
+}
+
 fn opened(dir: &Path) -> Result<OwnedFd> {
     open_own(dir)?
         .ok_or_else(|| Error::io("open the private store", dir, Errno::ENOENT).with_remedy(REMEDY))

@@ -6,22 +6,33 @@ use idtoken::Lifetime;
 
 use crate::audit::Event;
 use crate::error::Result;
-use crate::issuer::{Change, Signer};
-use crate::record::{Phase, Record};
+use crate::issuer::{Change, Issuer};
+use crate::record::{Phase, Record, TokenFile};
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// Its token and record are to go; the event says why.
+    /// Its tokens and record are to go; the event says why.
     End(Event),
+    /// Its tokens were never written.
+    Write,
+    /// Something about some of its token files, by their places in the record.
+    Files(Vec<(usize, FileNeed)>),
+    /// A home that answers again may have tokens that are elsewhere now.
+    Strays,
+}
+
+/// What is to be done about one token file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileNeed {
     /// Its tokens are to be signed anew.
     Renew(Why),
-    /// Its token was never written.
-    Write,
     /// A dead token stands in the way of its own.
     Clear,
+    /// No table of the configuration makes it any more.
+    Drop,
 }
 
 /// Why tokens are signed anew.
@@ -81,33 +92,28 @@ pub(super) fn end(record: &Record, seen: Seen) -> Option<Event> {
     }
 }
 
-/// What a session that lives needs at `now`, in seconds since 1970 UTC.
-pub(super) fn need(
-    record: &Record,
-    seen: Seen,
-    signer: &Signer,
+/// What a token file of a session that lives needs at `now`, in seconds since 1970 UTC.
+pub(super) fn file_need(
+    user: &str,
+    file: &TokenFile,
+    issuer: &Issuer,
     lifetime: Lifetime,
     now: u64,
-) -> Result<Need> {
-    if record.removed {
-        return Ok(Need::Nothing);
+) -> Result<Option<FileNeed>> {
+    if let Some(change) = issuer.change(user, &file.tokens)? {
+        return Ok(Some(FileNeed::Renew(Why::Changed(change))));
     }
-    if seen.sign == Some(Sign::Pending) {
-        return Ok(Need::Write);
-    }
-    if let Some(change) = signer.change(&record.user.name, &record.tokens)? {
-        return Ok(Need::Renew(Why::Changed(change)));
-    }
-    Ok(if record.moving_to.is_some() {
-        Need::Renew(Why::Unfinished)
-    } else if now >= record.half_life() {
-        Need::Renew(Why::HalfLife)
-    } else if record.expires > now.saturating_add(lifetime.as_secs()) {
-        Need::Renew(Why::TooLong)
-    } else if record.clear_at.is_some_and(|at| at < now) {
-        Need::Clear
+    let renew = |why| Some(FileNeed::Renew(why));
+    Ok(if file.moving_to.is_some() {
+        renew(Why::Unfinished)
+    } else if now >= file.half_life() {
+        renew(Why::HalfLife)
+    } else if file.expires() > now.saturating_add(lifetime.as_secs() + issuer.slack()) {
+        renew(Why::TooLong)
+    } else if file.clear_at.is_some_and(|at| at < now) {
+        Some(FileNeed::Clear)
     } else {
-        Need::Nothing
+        None
     })
 }
 

@@ -9,26 +9,30 @@ mod complaints;
 mod due;
 mod session;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use idtoken::Lifetime;
 use serde::Serialize;
 
 use crate::audit;
-use crate::config::Config;
+use crate::config::{Config, Table};
+use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::holder::boot_id;
+use crate::holder::{boot_id, is_running};
+use crate::home::Keys;
 use crate::host::Host;
-use crate::issuer::Signer;
+use crate::issuer::Issuer;
 use crate::log::{Line, Log};
 use crate::name::SessionId;
+use crate::private;
 use crate::stamp;
 use crate::state::Sessions;
+use crate::user::{User, gid_of};
 
-pub use due::{Need, Why};
+pub use due::{FileNeed, Need, Why};
 
 /// How many homes are worked on at once: one that does not answer holds up no other.
 const SIDE_BY_SIDE: usize = 32;
@@ -45,6 +49,8 @@ pub struct Options {
     /// What is wrong with the configuration: then what has ended is ended, with the
     /// defaults, and nothing is renewed.
     pub broken: Option<String>,
+    /// Why HTCondor could not be asked, if that is to be said.
+    pub trouble: Option<String>,
 }
 
 /// What was done, or would be.
@@ -114,8 +120,11 @@ struct Run<'a> {
     options: &'a Options,
     log: &'a dyn Log,
     boot: String,
-    lifetime: Lifetime,
-    signer: OnceLock<std::result::Result<Signer, String>>,
+    is_renewed: bool,
+    /// One for each table of the configuration.
+    issuers: Vec<OnceLock<std::result::Result<Issuer, String>>>,
+    /// The gids of the groups that tables name; none for a group that is not there.
+    groups: Mutex<HashMap<String, Option<u32>>>,
 }
 
 /// Looks at every session of this host and does what is due.
@@ -124,23 +133,29 @@ struct Run<'a> {
 /// session or one home is part of the report and of the log.
 pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log) -> Result<Report> {
     let renewed = is_renewed(config, host, options, log);
+    let issuer = || {
+        let broken = options.broken.clone();
+        broken.map_or_else(OnceLock::new, |why| OnceLock::from(Err(why)))
+    };
     let run = Run {
         config,
         host,
         options,
         log,
         boot: boot_id()?,
-        lifetime: config.lifetime_of(renewed),
-        signer: options
-            .broken
-            .clone()
-            .map_or_else(OnceLock::new, |why| OnceLock::from(Err(why))),
+        is_renewed: renewed,
+        issuers: config.tables.iter().map(|_| issuer()).collect(),
+        groups: Mutex::default(),
     };
+    run.trouble();
     let mut uids = Sessions::uids(&config.state_dir)?;
     uids.retain(|uid| options.uid.is_none_or(|wanted| wanted == *uid));
     let mut report = run.all(&uids);
-    report.actions.extend(run.signer_failure());
+    report.actions.extend(run.issuer_failures());
     if !options.dry_run {
+        if options.broken.is_none() {
+            run.leftovers(&mut report);
+        }
         run.finish(renewed, &report)?;
     }
     Ok(report)
@@ -148,7 +163,7 @@ pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log)
 
 /// Whether tokens signed now will be renewed in time.
 fn is_renewed(config: &Config, host: &Host, options: &Options, log: &dyn Log) -> bool {
-    let lifetime = config.lifetime_of(true);
+    let lifetime = config.shortest_lifetime();
     let Some(every) = options.every else {
         return stamp::is_fresh(&config.run_dir, lifetime, host.now(), host.euid);
     };
@@ -167,6 +182,21 @@ fn is_renewed(config: &Config, host: &Host, options: &Options, log: &dyn Log) ->
 }
 
 impl Run<'_> {
+    /// HTCondor that can not be asked is said once in a while.
+    fn trouble(&self) {
+        let (run_dir, now) = (&self.config.run_dir, self.host.now());
+        match &self.options.trouble {
+            _ if self.options.dry_run => {}
+            None => complaints::forget(run_dir, "htcondor"),
+            Some(why) if complaints::is_new(run_dir, "htcondor", now) => {
+                let line = Line::new("HTCondor was asked in vain");
+                self.log.warning(&line.because(why));
+                complaints::remember(run_dir, "htcondor", now);
+            }
+            Some(_) => {}
+        }
+    }
+
     fn all(&self, uids: &[u32]) -> Report {
         let next = AtomicUsize::new(0);
         let report = Mutex::new(Report::default());
@@ -185,31 +215,124 @@ impl Run<'_> {
         report.into_inner().unwrap_or_default()
     }
 
-    /// The keys, read when the first session needs them.
-    fn signer(&self) -> std::result::Result<&Signer, &str> {
-        let read = || Signer::new(self.config, self.host.euid).map_err(|error| error.to_string());
-        self.signer
-            .get_or_init(read)
+    /// What makes the tokens of a table, found out when the first session needs it.
+    fn issuer(&self, table: usize) -> std::result::Result<&Issuer, &str> {
+        let token = &self.config.tables[table].token;
+        let new = || Issuer::new(token, self.host.euid).map_err(|error| error.to_string());
+        self.issuers[table]
+            .get_or_init(new)
             .as_ref()
             .map_err(String::as_str)
     }
 
-    /// Without keys nothing is renewed: said once, and not for each session.
-    fn signer_failure(&self) -> Option<Action> {
-        let why = self.signer.get()?.as_ref().err()?;
-        let (run_dir, now) = (&self.config.run_dir, self.host.now());
-        if !self.options.dry_run && complaints::is_new(run_dir, "keys", now) {
-            self.log
-                .error(&Line::new("no token can be renewed").because(why));
-            complaints::remember(run_dir, "keys", now);
+    /// The keys that are known by now.
+    fn keys(&self) -> Keys {
+        let known = self.issuers.iter().filter_map(OnceLock::get).flatten();
+        known.filter_map(Issuer::share_keys).collect()
+    }
+
+    /// Whether a user is in a group, with one look-up for all users.
+    fn is_in_group(&self, user: &User, group: &str) -> Result<bool> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let gid = match groups.get(group) {
+            Some(gid) => *gid,
+            None => {
+                let gid = gid_of(group)?;
+                groups.insert(group.to_owned(), gid);
+                gid
+            }
+        };
+        Ok(gid.is_some_and(|gid| user.groups.contains(&gid)))
+    }
+
+    /// Without its issuer no token is renewed: said once, and not for each session.
+    fn issuer_failures(&self) -> Vec<Action> {
+        let now = self.host.now();
+        let mut actions: Vec<Action> = Vec::new();
+        for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
+            let Some(Err(why)) = issuer.get() else {
+                continue;
+            };
+            let subject = subject(table);
+            let words = match &table.name {
+                Some(name) => format!("no token {name} can be renewed"),
+                None => "no token can be renewed".to_owned(),
+            };
+            let run_dir = &self.config.run_dir;
+            if !self.options.dry_run && complaints::is_new(run_dir, &subject, now) {
+                self.log.error(&Line::new(&words).because(why));
+                complaints::remember(run_dir, &subject, now);
+            }
+            let why = format!("{words}: {why}");
+            if actions.iter().all(|action| action.why != why) {
+                actions.push(Action {
+                    what: What::Failed,
+                    uid: None,
+                    user: None,
+                    session: None,
+                    why,
+                });
+            }
         }
-        Some(Action {
-            what: What::Failed,
-            uid: None,
-            user: None,
-            session: None,
-            why: format!("no token can be renewed: {why}"),
-        })
+        actions
+    }
+
+    /// Private stores whose session has no record any more: a login was killed before it
+    /// had one, or somebody removed the state directory.
+    fn leftovers(&self, report: &mut Report) {
+        let (config, euid) = (self.config, self.host.euid);
+        let failed = |uid, session, error: &Error| failure(uid, None, session, error);
+        let sessions = match private::list(&config.run_dir, euid) {
+            Ok(sessions) => sessions,
+            Err(error) => return report.actions.push(failed(None, None, &error)),
+        };
+        for session in sessions {
+            match self.leftover(session) {
+                Ok(None) => {}
+                Ok(Some(uid)) => report.actions.push(Action {
+                    what: What::Tidied,
+                    uid: Some(uid),
+                    user: None,
+                    session: Some(session),
+                    why: "a private store had no session".into(),
+                }),
+                Err((uid, error)) => {
+                    report.actions.push(failed(uid, Some(session), &error));
+                }
+            }
+        }
+    }
+
+    /// Removes the private store of a session that has no record; whose it was.
+    fn leftover(
+        &self,
+        session: SessionId,
+    ) -> std::result::Result<Option<u32>, (Option<u32>, Error)> {
+        let (config, euid) = (self.config, self.host.euid);
+        let unowned = |error| (None, error);
+        let Some(uid) = private::owner(&config.run_dir, session, euid).map_err(unowned)? else {
+            return Ok(None);
+        };
+        let owned = |error| (Some(uid), error);
+        if self.options.uid.is_some_and(|wanted| wanted != uid) {
+            return Ok(None);
+        }
+        // Its record is older than the directory: if there is none now, there never will be.
+        let records = Sessions::existing(&config.state_dir, uid, euid).map_err(owned)?;
+        if let Some(records) = records {
+            if records.list().map_err(owned)?.knows(session) {
+                return Ok(None);
+            }
+        }
+        // Records may be where another configuration has them: nothing is taken from anybody
+        // who is here.
+        if is_running(uid).map_err(|e| owned(Error::io("list the processes under", "/proc", e)))? {
+            return Ok(None);
+        }
+        let user = User::of_uid(uid).map_err(owned)?;
+        let deadline = Deadline::after(config.timeout);
+        private::end(&config.run_dir, session, &user, euid, deadline, &()).map_err(owned)?;
+        Ok(Some(uid))
     }
 
     fn finish(&self, renewed: bool, report: &Report) -> Result<()> {
@@ -217,9 +340,13 @@ impl Run<'_> {
             run_dir, state_dir, ..
         } = self.config;
         let now = self.host.now();
-        let has_keys = !matches!(self.signer.get(), Some(Err(_)));
-        if has_keys {
-            complaints::forget(run_dir, "keys");
+        let mut has_keys = true;
+        for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
+            if matches!(issuer.get(), Some(Err(_))) {
+                has_keys = false;
+            } else {
+                complaints::forget(run_dir, &subject(table));
+            }
         }
         // A home that does not answer is its own affair; without keys nobody is renewed.
         if let Some(every) = self.options.every.filter(|_| renewed && has_keys) {
@@ -228,10 +355,18 @@ impl Run<'_> {
         // With a broken configuration nobody knows how long the audit is to be kept.
         let is_known = self.options.broken.is_none();
         if is_known && (self.options.every.is_some() || !report.actions.is_empty()) {
-            let keep = self.config.audit_keep.max(self.config.lifetime_unrenewed);
+            let keep = self.config.audit_keep.max(self.config.longest_lifetime());
             audit::rotate(state_dir, now, keep.as_secs(), audit::ROTATE_AT)?;
         }
         Ok(())
+    }
+}
+
+/// What the complaints about a table go by.
+fn subject(table: &Table) -> String {
+    match &table.name {
+        Some(name) => format!("keys-{name}"),
+        None => "keys".to_owned(),
     }
 }
 
@@ -243,7 +378,8 @@ pub struct Watch(Vec<Option<[u64; 5]>>);
 impl Watch {
     /// Their state now.
     pub fn of(config: &Config) -> Self {
-        let keys = config.kids.iter().map(|kid| config.key_file(kid));
+        let tokens = config.tables.iter().map(|table| &table.token);
+        let keys = tokens.flat_map(|token| token.kids.iter().map(|kid| token.key_file(kid)));
         let files: Vec<PathBuf> = keys.chain([config.file.clone()]).collect();
         Self(files.iter().map(|file| identity(file)).collect())
     }
@@ -263,10 +399,15 @@ fn identity(file: &std::path::Path) -> Option<[u64; 5]> {
 }
 
 /// What to say when something failed for a session, or for a whole user.
-fn failure(uid: u32, user: Option<&str>, session: Option<SessionId>, error: &Error) -> Action {
+fn failure(
+    uid: Option<u32>,
+    user: Option<&str>,
+    session: Option<SessionId>,
+    error: &Error,
+) -> Action {
     Action {
         what: What::Failed,
-        uid: Some(uid),
+        uid,
         user: user.map(str::to_owned),
         session,
         why: error.to_string(),

@@ -5,25 +5,27 @@
 //! session it is and which process holds it, so that looking for the sessions
 //! of a process reads no file.
 
+mod file;
 mod name;
 
 use std::path::PathBuf;
 
-use idtoken::{Jti, Kid};
 use serde::{Deserialize, Serialize};
 
 use crate::holder::Holder;
 use crate::home::HomeId;
 use crate::linger::Trace;
 use crate::name::{SessionId, TokenName};
+use crate::private;
 use crate::user::User;
 
+pub use file::{Minted, TokenFile};
 pub use name::{Kind, RecordName};
 
 /// The version this code writes; it reads no other.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-/// A session that was given a token.
+/// A session that was given tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -32,36 +34,51 @@ pub struct Record {
     pub session: SessionId,
     /// The user, as the user database knew them when the session opened.
     pub user: User,
-    /// The PAM service.
-    pub service: String,
-    /// Where the user came from, `PAM_RHOST`.
-    pub rhost: Option<String>,
+    /// How they came in.
+    pub login: Login,
     /// When the session opened, as seconds since 1970 UTC.
     pub opened: u64,
     /// The process that opened it.
     pub holder: Holder,
     /// What has become of it since.
     pub phase: Phase,
-    /// Whether its user took the token away; it gets no other.
-    pub removed: bool,
-    /// Tells the home in which the token was written last from a mount point.
-    pub home_id: Option<HomeId>,
     /// How the processes of the session are found when it closes; none if
     /// closing ends it whatever they do.
     pub linger: Option<Trace>,
-    /// The name of the token file in tokens.d.
-    pub file: TokenName,
-    /// The name that the token file is about to have, or has already.
-    pub moving_to: Option<TokenName>,
-    /// When the tokens were signed, as seconds since 1970 UTC.
-    pub issued: u64,
-    /// When the tokens expire, as seconds since 1970 UTC.
-    pub expires: u64,
-    /// When a token that HTCondor reads before this one dies and has to be cleared
-    /// away, in seconds since 1970 UTC.
-    pub clear_at: Option<u64>,
-    /// The tokens in that file, in its order.
-    pub tokens: Vec<Minted>,
+    /// Where its tokens are.
+    pub place: Place,
+    /// `run_dir`, below which its private store is or would be.
+    pub run_dir: PathBuf,
+    /// Tells the home in which tokens were written last from a mount point.
+    pub home_id: Option<HomeId>,
+    /// Names by which a home that did not answer may have got tokens all the same,
+    /// though they are in the private store now; they are to be removed.
+    pub strays: Vec<TokenName>,
+    /// Its token files.
+    pub files: Vec<TokenFile>,
+}
+
+/// How a user came in: what the policy of the tokens looks at, besides the user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The PAM service.
+    pub service: String,
+    /// Where the user came from, `PAM_RHOST`.
+    pub rhost: Option<String>,
+    /// By which methods of SSH they proved who they are, the first line first
+    /// (`SSH_AUTH_INFO_0`); none if the host does not say.
+    pub auth: Vec<String>,
+}
+
+/// Where the tokens of a session are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In `~/.condor/tokens.d`.
+    Home,
+    /// In a directory of the session's own below `run_dir`.
+    Private,
 }
 
 /// What has become of a session since it opened.
@@ -74,99 +91,63 @@ pub enum Phase {
     Lingering,
 }
 
-/// What is known of a token that was made; not the token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Minted {
-    /// Its id, which HTCondor puts into each job as `AuthTokenId`.
-    pub jti: Jti,
-    /// The signing key.
-    pub kid: Kid,
-    /// Tells the key from a later one of the same kid; says nothing about it otherwise.
-    pub key: String,
-    /// `sub`.
-    pub subject: String,
-    /// `iss`.
-    pub issuer: String,
-    /// `scope`, none if unrestricted.
-    pub scope: Option<String>,
-}
-
 /// What a session is before it has tokens.
 #[derive(Debug, Clone)]
 pub struct Opening {
     /// The user.
     pub user: User,
-    /// The PAM service.
-    pub service: String,
-    /// `PAM_RHOST`.
-    pub rhost: Option<String>,
+    /// How they came in.
+    pub login: Login,
     /// How its processes are found, if it may linger.
     pub linger: Option<Trace>,
 }
 
-/// The tokens of a session: what is known of them, and from when to when they hold.
-#[derive(Debug, Clone)]
-pub struct Term {
-    /// Seconds since 1970 UTC.
-    pub issued: u64,
-    /// Seconds since 1970 UTC.
-    pub expires: u64,
-    /// The tokens, in the order of the file.
-    pub tokens: Vec<Minted>,
-}
-
 impl Record {
-    /// The record of a session that opens now.
-    pub fn new(opening: Opening, file: TokenName, holder: Holder, term: Term) -> Self {
+    /// The record of a session that opens at `now`, in seconds since 1970 UTC.
+    pub fn new(
+        opening: Opening,
+        session: SessionId,
+        holder: Holder,
+        now: u64,
+        run_dir: PathBuf,
+        files: Vec<TokenFile>,
+    ) -> Self {
         let Opening {
             user,
-            service,
-            rhost,
+            login,
             linger,
         } = opening;
-        let Term {
-            issued,
-            expires,
-            tokens,
-        } = term;
-        let session = file.id();
         Self {
             version: VERSION,
             session,
             user,
-            service,
-            rhost,
-            opened: issued,
+            login,
+            opened: now,
             holder,
             phase: Phase::Open,
-            removed: false,
-            home_id: None,
             linger,
-            file,
-            moving_to: None,
-            issued,
-            expires,
-            clear_at: None,
-            tokens,
+            place: Place::Home,
+            run_dir,
+            home_id: None,
+            strays: Vec::new(),
+            files,
         }
     }
 
-    /// Takes over the tokens of a renewal.
-    pub fn renew(&mut self, term: Term) {
-        self.issued = term.issued;
-        self.expires = term.expires;
-        self.tokens = term.tokens;
-    }
-
-    /// Whether the tokens have expired: whoever finds them may remove them.
+    /// Whether all tokens have expired: whoever finds them may remove them.
     pub fn is_overdue(&self, now: u64) -> bool {
-        self.expires < now
+        self.files.iter().all(|file| file.is_overdue(now))
     }
 
-    /// When half of the tokens' life is over, as seconds since 1970 UTC.
-    pub fn half_life(&self) -> u64 {
-        self.issued + self.expires.saturating_sub(self.issued) / 2
+    /// When the first of its tokens that are still there expires, as seconds since 1970 UTC.
+    pub fn expires(&self) -> u64 {
+        let there = self.files.iter().filter(|file| !file.removed);
+        there.map(TokenFile::expires).min().unwrap_or_default()
+    }
+
+    /// Whether its user took all of its tokens away.
+    pub fn is_removed(&self) -> bool {
+        self.files.iter().all(|file| file.removed)
     }
 
     /// The name of this record's file.
@@ -177,36 +158,45 @@ impl Record {
         }
     }
 
-    /// Every name by which the token may be in the home.
-    pub fn files(&self) -> Vec<TokenName> {
-        let names = [Some(&self.file), self.moving_to.as_ref()];
-        names.into_iter().flatten().cloned().collect()
+    /// Every name by which its tokens may be where they are, or strayed to the home.
+    pub fn names(&self) -> Vec<TokenName> {
+        let files = self.files.iter().flat_map(TokenFile::names);
+        files.collect()
     }
 
-    /// The path of the token file.
-    pub fn token_path(&self) -> PathBuf {
-        self.user
-            .home
-            .join(crate::home::TOKENS_D)
-            .join(self.file.to_string())
+    /// The directory of the token files.
+    pub fn directory(&self) -> PathBuf {
+        match self.place {
+            Place::Home => self.user.home.join(crate::home::TOKENS_D),
+            Place::Private => self.directory_in_private(),
+        }
     }
 
-    /// The ids of the tokens, in their order, with commas.
-    pub fn jtis(&self) -> String {
-        self.tokens
-            .iter()
-            .map(|t| t.jti.to_string())
-            .collect::<Vec<_>>()
-            .join(",")
+    /// The directory of its private store, whether it has one or not.
+    pub fn directory_in_private(&self) -> PathBuf {
+        private::path(&self.run_dir, self.session)
     }
 
-    /// The kids of the tokens, in their order, with commas.
-    pub fn kids(&self) -> String {
-        self.tokens
-            .iter()
-            .map(|t| t.kid.to_string())
-            .collect::<Vec<_>>()
-            .join(",")
+    /// The paths of the token files.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let directory = self.directory();
+        let files = self.files.iter();
+        files
+            .map(|file| directory.join(file.name.to_string()))
+            .collect()
+    }
+
+    /// What is known of its tokens, in the order of the files and of their lines.
+    pub fn tokens(&self) -> impl Iterator<Item = &Minted> {
+        self.files.iter().flat_map(|file| &file.tokens)
+    }
+
+    /// The tokens are in the private store now; a home that did not answer may have some too.
+    pub fn stray(&mut self) {
+        if self.place == Place::Home {
+            self.strays = self.names();
+            self.place = Place::Private;
+        }
     }
 
     /// The bytes of the record's file. Fails for a home that is not UTF-8.
@@ -232,8 +222,15 @@ impl Record {
         if record.version != VERSION {
             return Err(format!("it has version {}", record.version));
         }
-        if record.file.id() != record.session {
+        if record.files.is_empty() {
+            return Err("it names no token file".into());
+        }
+        let names = record.names().into_iter().chain(record.strays.clone());
+        if names.into_iter().any(|name| name.id() != record.session) {
             return Err("its token file belongs to another session".into());
+        }
+        if !record.run_dir.is_absolute() {
+            return Err("its run_dir is not a path from /".into());
         }
         if !record.user.home.is_absolute() {
             return Err("its home is not a path from /".into());
@@ -245,7 +242,25 @@ impl Record {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use idtoken::{Jti, Kid};
     use proptest::prelude::*;
+
+    impl Record {
+        /// The name of its first token file.
+        pub(crate) fn file(&self) -> &TokenName {
+            &self.files[0].name
+        }
+
+        /// The path of its first token file.
+        pub(crate) fn token_path(&self) -> PathBuf {
+            self.paths().remove(0)
+        }
+
+        /// The id of its first token.
+        pub(crate) fn jtis(&self) -> String {
+            self.files[0].tokens[0].jti.to_string()
+        }
+    }
 
     /// A record as open writes it.
     pub(crate) fn sample(session: SessionId, user: User, holder: Holder) -> Record {
@@ -256,20 +271,21 @@ pub(crate) mod tests {
             subject: "alice@lab.test".into(),
             issuer: "lab.test".into(),
             scope: None,
+            issued: 5,
+            expires: 65,
         };
         let opening = Opening {
             user,
-            service: "sshd".into(),
-            rhost: Some("10.0.0.1".into()),
+            login: Login {
+                service: "sshd".into(),
+                rhost: Some("10.0.0.1".into()),
+                auth: vec!["publickey".into()],
+            },
             linger: None,
         };
-        let file = TokenName::new(5_000_000_000, "ap1", session);
-        let term = Term {
-            issued: 5,
-            expires: 65,
-            tokens: vec![minted],
-        };
-        Record::new(opening, file, holder, term)
+        let name = TokenName::new(5_000_000_000, "ap1", session);
+        let files = vec![TokenFile::new(None, name, vec![minted])];
+        Record::new(opening, session, holder, 5, "/run/x".into(), files)
     }
 
     pub(crate) fn alice() -> User {
@@ -297,11 +313,9 @@ pub(crate) mod tests {
             Record::from_bytes(&record.to_bytes().unwrap()),
             Ok(record.clone())
         );
-        assert!(
-            record
-                .token_path()
-                .starts_with("/home/alice/.condor/tokens.d")
-        );
+        let tokens_d = "/home/alice/.condor/tokens.d/0-session-";
+        let path = record.paths()[0].display().to_string();
+        assert!(path.starts_with(tokens_d), "{path}");
     }
 
     #[test]
@@ -309,10 +323,11 @@ pub(crate) mod tests {
         let record = sample(SessionId::random().unwrap(), alice(), holder());
         let text = String::from_utf8(record.to_bytes().unwrap()).unwrap();
         for (from, to) in [
-            ("\"version\":2", "\"version\":3"),
+            ("\"version\":3", "\"version\":4"),
             ("/home/alice", "home/alice"),
             ("\"service\"", "\"extra\":1,\"service\""),
             ("0-session-", "../"),
+            ("/run/x", "run/x"),
         ] {
             assert!(text.contains(from), "{text}");
             assert!(
@@ -327,8 +342,8 @@ pub(crate) mod tests {
                 .unwrap_err()
                 .contains("another session")
         );
-        let newer = text.replace("\"version\":2", "\"version\":3,\"more\":0");
-        assert_eq!(Record::other_version(newer.as_bytes()), Some(3));
+        let newer = text.replace("\"version\":3", "\"version\":4,\"more\":0");
+        assert_eq!(Record::other_version(newer.as_bytes()), Some(4));
         assert_eq!(Record::other_version(text.as_bytes()), None);
         assert_eq!(Record::other_version(b"{"), None);
         for end in 0..text.len() - 1 {

@@ -10,6 +10,7 @@ const SUFFIX: &str = ".json";
 const DAMAGED: &str = ".damaged";
 const ENDED: &str = ".ended";
 const PENDING: &str = ".pending";
+const STRAYED: &str = ".strayed";
 const NEW: &str = ".json.new";
 
 /// The name of a record's file: `<session>-<pid>-<start>-<boot>.json`.
@@ -32,6 +33,8 @@ pub enum Kind {
     Ended,
     /// A sign that its home did not answer when it opened.
     Pending,
+    /// A sign that its tokens are in the private store, since its home did not answer.
+    Strayed,
     /// A record that is being written.
     Unfinished,
 }
@@ -47,6 +50,8 @@ impl RecordName {
             (stem, Kind::Damaged)
         } else if let Some(stem) = file.strip_suffix(ENDED) {
             (stem, Kind::Ended)
+        } else if let Some(stem) = file.strip_suffix(STRAYED) {
+            (stem, Kind::Strayed)
         } else {
             (file.strip_suffix(PENDING)?, Kind::Pending)
         };
@@ -66,6 +71,11 @@ impl RecordName {
     /// The name of the sign that its home did not answer.
     pub fn pending(&self) -> String {
         format!("{}{PENDING}", self.stem())
+    }
+
+    /// The name of the sign that its tokens are in the private store.
+    pub fn strayed(&self) -> String {
+        format!("{}{STRAYED}", self.stem())
     }
 
     /// The name of the record when it was set aside.
@@ -153,6 +163,7 @@ mod tests {
             (name.damaged(), Kind::Damaged),
             (name.ended(), Kind::Ended),
             (name.pending(), Kind::Pending),
+            (name.strayed(), Kind::Strayed),
             (name.unfinished(), Kind::Unfinished),
         ] {
             assert_eq!(RecordName::parse(&file), Some((name.clone(), kind)));

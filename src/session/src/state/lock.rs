@@ -12,13 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{REMEDY, Sessions, read_record};
+use super::{REMEDY, Sessions};
 use crate::error::{Error, Result};
-use crate::record::{Record, RecordName};
+use crate::record::{Place, Record, RecordName};
 
 /// A share of a record's lock; it is free when the last share is dropped.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ impl Locked<'_> {
 
     /// Reads the record.
     pub fn read(&self) -> Result<Record> {
-        read_record(&self.lock.0, &self.path())
+        self.sessions.read_open(&self.lock.0, &self.name)
     }
 
     /// Replaces the record; the lock is held on the new file then.
@@ -62,6 +60,10 @@ impl Locked<'_> {
             });
         }
         self.lock = Arc::new(self.sessions.put(&self.name, record)?);
+        if record.place == Place::Private {
+            // The record says it itself now.
+            self.sessions.forget_strayed(&self.name);
+        }
         Ok(())
     }
 
@@ -69,6 +71,7 @@ impl Locked<'_> {
     pub fn remove(self) -> Result<()> {
         let Sessions { dir, .. } = self.sessions;
         self.forget_pending();
+        self.sessions.forget_strayed(&self.name);
         for beside in [self.name.unfinished(), self.name.ended()] {
             let _ = unlinkat(dir, beside.as_str(), UnlinkatFlags::NoRemoveDir);
         }
@@ -90,9 +93,7 @@ impl Locked<'_> {
 
     /// Whether the token is still to be written.
     pub fn is_pending(&self) -> bool {
-        let sign = self.name.pending();
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        fstatat(&self.sessions.dir, sign.as_str(), flags).is_ok()
+        self.sessions.has_sign(&self.name.pending())
     }
 
     /// Takes away the sign that the token is still to be written.

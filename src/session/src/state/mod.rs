@@ -7,6 +7,7 @@
 //! longer linked looks again. Beside `<name>.json` there may be, by the same
 //! name: `.<name>.json.new`, being written; `<name>.ended`, a session whose
 //! close failed; `<name>.pending`, one whose home did not answer when it opened;
+//! `<name>.strayed`, one whose tokens are in the private store therefore;
 //! `<name>.damaged`, set aside.
 
 mod dirs;
@@ -21,14 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{AccessFlags, UnlinkatFlags, access, unlinkat};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::name::SessionId;
-use crate::record::{Kind, Record, RecordName};
+use crate::record::{Kind, Place, Record, RecordName};
 use dirs::{check_dir, dir_flags, enter, entries};
 
 pub use lock::{Lock, Locked};
@@ -65,6 +66,15 @@ pub struct Listing {
     pub signed: Vec<RecordName>,
     /// Records being written, or left so by a crash.
     pub unfinished: Vec<RecordName>,
+}
+
+impl Listing {
+    /// Whether there is anything of a session.
+    pub fn knows(&self, session: SessionId) -> bool {
+        let names = [&self.records, &self.damaged, &self.signed, &self.unfinished];
+        let mut names = names.into_iter().flatten();
+        names.any(|name| name.session == session)
+    }
 }
 
 impl Sessions {
@@ -127,6 +137,7 @@ impl Sessions {
                     listing.pending.insert(name.session);
                     listing.signed.push(name);
                 }
+                Some((name, Kind::Strayed)) => listing.signed.push(name),
                 None => {}
             }
         }
@@ -141,10 +152,23 @@ impl Sessions {
     /// Reads a record without its lock: none if it is gone.
     pub fn read(&self, name: &RecordName) -> Result<Option<Record>> {
         match self.open(name) {
-            Ok(file) => read_record(&file, &self.path_of(name)).map(Some),
+            Ok(file) => self.read_open(&file, name).map(Some),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(Error::io("open the record", self.path_of(name), errno)),
         }
+    }
+
+    /// Reads an open record, with what the sign beside it says.
+    fn read_open(&self, file: &File, name: &RecordName) -> Result<Record> {
+        let mut record = read_record(file, &self.path_of(name))?;
+        if record.place == Place::Home && self.has_sign(&name.strayed()) {
+            record.stray();
+        }
+        Ok(record)
+    }
+
+    fn has_sign(&self, sign: &str) -> bool {
+        fstatat(&self.dir, sign, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Writes a new record; its lock is held before anybody can see it.
@@ -207,6 +231,21 @@ impl Sessions {
         self.mark(name, &name.pending())
     }
 
+    /// Notes that the tokens of a session are in the private store, since its home did
+    /// not answer: the record itself can not be replaced while a thread has its lock.
+    pub fn mark_strayed(&self, name: &RecordName) -> Result<()> {
+        self.mark(name, &name.strayed())
+    }
+
+    /// Takes that back.
+    pub fn forget_strayed(&self, name: &RecordName) {
+        let _ = unlinkat(
+            &self.dir,
+            name.strayed().as_str(),
+            UnlinkatFlags::NoRemoveDir,
+        );
+    }
+
     fn mark(&self, name: &RecordName, file: &str) -> Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         openat(&self.dir, file, flags, PRIVATE_FILE)
@@ -250,7 +289,8 @@ impl Sessions {
     /// Removes what was left of a record that is not there: its writer, or whoever
     /// left a sign, has to be gone.
     pub fn remove_leftovers(&self, name: &RecordName) -> Result<()> {
-        for file in [name.unfinished(), name.ended(), name.pending()] {
+        let signs = [name.ended(), name.pending(), name.strayed()];
+        for file in [name.unfinished()].into_iter().chain(signs) {
             match unlinkat(&self.dir, file.as_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => {

@@ -91,10 +91,10 @@ fn whoever_waited_for_a_replaced_record_gets_the_new_one() {
                 .unwrap()
         });
         std::thread::sleep(Duration::from_millis(30));
-        record.expires = 4242;
+        record.opened = 4242;
         held.replace(&record).unwrap();
         drop(held);
-        assert_eq!(waiting.join().unwrap().expires, 4242);
+        assert_eq!(waiting.join().unwrap().opened, 4242);
     });
 }
 

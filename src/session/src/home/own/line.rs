@@ -61,7 +61,7 @@ impl Examiner<'_> {
         };
         let is_own = |domain: &idtoken::TrustDomain| domain.as_str() == iss;
         let keys = self.keys.iter().filter(|(domain, _)| is_own(domain));
-        let keys: Vec<&SigningKey> = keys.map(|(_, key)| key).collect();
+        let keys: Vec<&SigningKey> = keys.flat_map(|(_, keys)| keys.iter()).collect();
         if keys.is_empty() && !self.issuers.iter().any(is_own) {
             return (Class::Foreign(iss), None, expired);
         }

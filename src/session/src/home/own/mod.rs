@@ -13,8 +13,9 @@ mod words;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use idtoken::{SigningKey, TrustDomain};
+use idtoken::TrustDomain;
 
+use super::dead::Keys;
 use super::listing::own_files;
 use crate::error::Result;
 use crate::name::{SessionId, TokenName};
@@ -60,7 +61,7 @@ pub struct Finding {
 /// `now` is in seconds since 1970 UTC. No tokens.d means no findings.
 pub fn examine(
     home: &Path,
-    keys: &[(TrustDomain, SigningKey)],
+    keys: &Keys,
     issuers: &[TrustDomain],
     now: u64,
 ) -> Result<Vec<Finding>> {
@@ -90,7 +91,7 @@ fn session_name(now: u64) -> Result<String> {
 }
 
 struct Examiner<'a> {
-    keys: &'a [(TrustDomain, SigningKey)],
+    keys: &'a Keys,
     issuers: &'a [TrustDomain],
     now: u64,
     /// The issuers and kids of the tokens so far: no later token of the same is ever used.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use idtoken::{Claims, Jti, KeyForm, Kid, Scope, Subject};
+use idtoken::{Claims, Jti, KeyForm, Kid, Scope, SigningKey, Subject};
 use nix::sys::stat::Mode;
 
 use crate::home::TOKENS_D;
@@ -80,7 +80,7 @@ impl Home {
     fn examine(&self) -> Vec<Finding> {
         let lab: TrustDomain = "lab.test".parse().unwrap();
         let keyless: TrustDomain = "keyless.test".parse().unwrap();
-        let keys = [(lab.clone(), key("POOL", b"current"))];
+        let keys = vec![(lab.clone(), [key("POOL", b"current")].into())];
         examine(self.0.path(), &keys, &[lab, keyless], NOW).unwrap()
     }
 
@@ -273,5 +273,8 @@ fn links_are_followed_as_htcondor_does_and_the_rest_is_passed_over() {
 #[test]
 fn a_home_without_tokens_has_nothing_to_tell() {
     assert_eq!(Home::new().examine(), []);
-    assert_eq!(examine(Path::new("/no/home"), &[], &[], NOW).unwrap(), []);
+    assert_eq!(
+        examine(Path::new("/no/home"), &Keys::new(), &[], NOW).unwrap(),
+        []
+    );
 }

@@ -11,6 +11,7 @@ use crate::audit::Event;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::log::Line;
+use crate::private;
 use crate::record::RecordName;
 use crate::user::User;
 
@@ -64,7 +65,7 @@ impl One<'_> {
         let Err(error) = ended else {
             return Home::Answers;
         };
-        let action = failure(self.uid, None, Some(name.session), &error);
+        let action = failure(Some(self.uid), None, Some(name.session), &error);
         self.actions.push(action);
         Home::after(&error)
     }
@@ -79,6 +80,14 @@ impl One<'_> {
             Err(error) => return Err(error),
         };
         if let Some(user) = &user {
+            private::end(
+                &config.run_dir,
+                session,
+                user,
+                host.euid,
+                self.deadline,
+                &(),
+            )?;
             let home = user.home.clone();
             as_user(user, host.euid, self.deadline, move || {
                 home::remove_session(&home, None, session)

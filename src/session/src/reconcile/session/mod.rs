@@ -1,37 +1,36 @@
 //! One user's sessions: what is done to each, under its lock.
 
 mod damaged;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
-use super::due::{self, Need, Seen, Sign, Why};
+use super::due::{self, FileNeed, Need, Seen, Sign, Why};
 use super::{Action, Report, Run, What, complaints, failure};
-use crate::acting::as_user;
 use crate::audit::Event;
 use crate::deadline::Deadline;
 use crate::ending;
 use crate::error::{Error, Result};
 use crate::holder::Holder;
-use crate::home::{self, Judge, Missing, Renewal, Renewed};
-use crate::issuer::{Change, Signer};
+use crate::home::{Contents, Missing};
+use crate::issuer::Request;
 use crate::journal::Journal;
 use crate::log::Line;
-use crate::name::{SessionId, TokenName};
+use crate::name::SessionId;
 use crate::open::log_removed;
-use crate::record::{Phase, Record, RecordName};
+use crate::policy::{self, table_named};
+use crate::record::{Phase, Place, Record, RecordName};
 use crate::state::{Listing, Locked, Sessions};
+use write::NO_TABLE;
 
 impl Run<'_> {
     /// Looks at every session of a user, until one finds the home not answering.
     pub(super) fn user(&self, uid: u32) -> Report {
         let mut report = Report::default();
         if let Err(error) = self.sessions_of(uid, &mut report) {
-            report.actions.push(failure(uid, None, None, &error));
+            report.actions.push(failure(Some(uid), None, None, &error));
         }
         self.complain(uid, &report);
         report
@@ -107,8 +106,16 @@ impl Run<'_> {
 /// How long one session may wait for its lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
-/// The bytes of a token file, wiped when nobody needs them any more.
-type Contents = Arc<Zeroizing<Vec<u8>>>;
+/// What is done to a token file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// It is signed anew.
+    Renew(Why),
+    /// It is written for the first time.
+    Late,
+    /// Only the way to it is cleared.
+    Clear,
+}
 
 /// Whether it is worth going on with this user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +206,8 @@ impl One<'_> {
         match self.try_to_attend(name) {
             Ok(()) => Home::Answers,
             Err((user, error)) => {
-                let mut action = failure(self.uid, user.as_deref(), Some(name.session), &error);
+                let mut action =
+                    failure(Some(self.uid), user.as_deref(), Some(name.session), &error);
                 if matches!(error, Error::Away { .. }) {
                     action.what = What::Waiting;
                 }
@@ -230,12 +238,22 @@ impl One<'_> {
         let user = record.user.name.clone();
         let named = |error| (Some(user.clone()), error);
         match self.need(&record).map_err(named)? {
-            Need::Nothing => Ok(()),
+            Need::Nothing => self.link_if_private(&record).map_err(named),
             need if self.run.options.dry_run => {
-                self.would(need, &record);
+                self.would(&need, &record);
                 Ok(())
             }
             _ => self.work(name).map_err(named),
+        }
+    }
+
+    /// Where a home is in trouble, once in a while is enough.
+    fn link_if_private(&self, record: &Record) -> Result<()> {
+        let is_due = record.place == Place::Private && !record.is_removed();
+        if is_due && !self.run.options.dry_run && !self.is_troubled {
+            self.link(record)
+        } else {
+            Ok(())
         }
     }
 
@@ -248,14 +266,54 @@ impl One<'_> {
         if let Some(event) = due::end(record, seen) {
             return Ok(Need::End(event));
         }
-        match self.run.signer() {
-            Ok(signer) => {
-                let (lifetime, now) = (self.run.lifetime, self.run.host.now());
-                due::need(record, seen, signer, lifetime, now)
-            }
-            // Said once for all sessions.
-            Err(_) => Ok(Need::Nothing),
+        if record.is_removed() {
+            return Ok(Need::Nothing);
         }
+        if seen.sign == Some(Sign::Pending) {
+            return Ok(Need::Write);
+        }
+        let files = self.file_needs(record)?;
+        Ok(if !files.is_empty() {
+            Need::Files(files)
+        } else if !record.strays.is_empty() && !self.is_troubled {
+            Need::Strays
+        } else {
+            Need::Nothing
+        })
+    }
+
+    /// What the token files of a session need; without its issuer a file needs nothing,
+    /// which is said once for all sessions.
+    fn file_needs(&self, record: &Record) -> Result<Vec<(usize, FileNeed)>> {
+        if self.run.options.broken.is_some() {
+            return Ok(Vec::new());
+        }
+        let tables = self.tables(record)?;
+        let mut needs = Vec::new();
+        for (number, file) in record.files.iter().enumerate() {
+            if file.removed {
+                continue;
+            }
+            let config = self.run.config;
+            let Some((index, table)) = table_named(config, &tables, file.table.as_deref()) else {
+                needs.push((number, FileNeed::Drop));
+                continue;
+            };
+            if let Ok(issuer) = self.run.issuer(index) {
+                let lifetime = table.token.lifetime_of(self.run.is_renewed);
+                let (name, now) = (&record.user.name, self.run.host.now());
+                let need = due::file_need(name, file, issuer, lifetime, now)?;
+                needs.extend(need.map(|need| (number, need)));
+            }
+        }
+        Ok(needs)
+    }
+
+    /// The tables that a session like this one would have now.
+    fn tables(&self, record: &Record) -> Result<Vec<usize>> {
+        let Record { user, login, .. } = record;
+        let is_in_group = |group: &str| self.run.is_in_group(user, group);
+        policy::tables(self.run.config, user, login, &is_in_group)
     }
 
     fn sign(&self, session: SessionId) -> Option<Sign> {
@@ -281,16 +339,28 @@ impl One<'_> {
             .map_err(|e| Error::io("list the processes under", "/proc", e))
     }
 
-    fn would(&mut self, need: Need, record: &Record) {
+    fn would(&mut self, need: &Need, record: &Record) {
         match need {
             Need::Nothing => {}
             Need::End(Event::Finished) => {
                 self.done(What::Finished, record, "its last process has ended");
             }
             Need::End(_) => self.done(What::Ended, record, "its process has ended"),
-            Need::Renew(why) => self.done(What::Renewed, record, &why.to_string()),
             Need::Write => self.done(What::Delayed, record, "its home did not answer at login"),
-            Need::Clear => self.done(What::Tidied, record, "a dead token stood in its way"),
+            Need::Files(needs) => {
+                for (_, need) in needs {
+                    self.would_file(*need, record);
+                }
+            }
+            Need::Strays => self.done(What::Tidied, record, "its home answers again"),
+        }
+    }
+
+    fn would_file(&mut self, need: FileNeed, record: &Record) {
+        match need {
+            FileNeed::Renew(why) => self.done(What::Renewed, record, &why.to_string()),
+            FileNeed::Clear => self.done(What::Tidied, record, "a dead token stood in its way"),
+            FileNeed::Drop => self.done(What::Tidied, record, NO_TABLE),
         }
     }
 
@@ -298,170 +368,189 @@ impl One<'_> {
     fn work(&mut self, name: &RecordName) -> Result<()> {
         // A lock is held for long by a thread that waits for a home: others are not to wait for it.
         let deadline = Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()));
-        let Some(locked) = self.sessions.lock(name, deadline)? else {
-            return Ok(());
+        let locked = match self.sessions.lock(name, deadline) {
+            Ok(Some(locked)) => locked,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.end_private(name)?;
+                return Err(error);
+            }
         };
-        let record = locked.read()?;
+        let mut record = locked.read()?;
         match self.need(&record)? {
             Need::Nothing => Ok(()),
             need @ Need::End(event) => {
                 ending::end(locked, &record, event, self.deadline, &self.journal())?;
-                self.would(need, &record);
+                self.would(&need, &record);
                 Ok(())
             }
-            need => self.renew(locked, record, need),
+            Need::Write => self.write_late(locked, record),
+            Need::Files(needs) => {
+                let mut locked = locked;
+                let mut result = Ok(());
+                for (number, need) in needs {
+                    // One that fails, such as for its schedd, keeps no other from its turn.
+                    let done = self.file(&mut locked, &mut record, number, need);
+                    let is_silent = matches!(done, Err(Error::HomeTimeout { .. }));
+                    result = result.and(done);
+                    if is_silent {
+                        break;
+                    }
+                }
+                result
+            }
+            Need::Strays => self.strays(locked, record),
         }
+    }
+
+    /// The private store of a session that has ended goes though a home that does not
+    /// answer keeps the lock of its record.
+    fn end_private(&mut self, name: &RecordName) -> Result<()> {
+        let Some(record) = self.sessions.read(name)? else {
+            return Ok(());
+        };
+        if record.place == Place::Private && matches!(self.need(&record)?, Need::End(_)) {
+            ending::clear_private(&record, None, self.deadline, &self.journal())?;
+        }
+        Ok(())
+    }
+
+    fn strays(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
+        match ending::remove_tokens(&record, locked.share(), self.deadline, &self.journal()) {
+            // Nothing was ever written there.
+            Ok(_) | Err(Error::Away { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        record.strays.clear();
+        locked.replace(&record)?;
+        self.would(&Need::Strays, &record);
+        Ok(())
+    }
+
+    /// Writes the tokens of a session whose home did not answer when it opened.
+    fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
+        for number in 0..record.files.len() {
+            if !record.files[number].removed {
+                self.renew(&mut locked, &mut record, number, Job::Late)?;
+            }
+        }
+        locked.forget_pending();
+        self.would(&Need::Write, &record);
+        Ok(())
+    }
+
+    /// Does what one token file needs.
+    fn file(
+        &mut self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        number: usize,
+        need: FileNeed,
+    ) -> Result<()> {
+        match need {
+            FileNeed::Renew(why) => self.renew(locked, record, number, Job::Renew(why))?,
+            FileNeed::Clear => self.renew(locked, record, number, Job::Clear)?,
+            FileNeed::Drop => return self.drop_file(locked, record, number),
+        }
+        if !record.files[number].removed {
+            self.would_file(need, record);
+        }
+        Ok(())
     }
 
     /// Signs new tokens and puts them in place of the old ones, and clears dead
     /// ones away; or only does the latter.
-    fn renew(&mut self, mut locked: Locked<'_>, record: Record, need: Need) -> Result<()> {
+    fn renew(
+        &mut self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        number: usize,
+        job: Job,
+    ) -> Result<()> {
         let mut next = record.clone();
-        let signed = self.mint(&mut next, need)?;
-        let missing = if need == Need::Write {
+        let contents = self.mint(&mut next, number, job)?;
+        let missing = if job == Job::Late {
             Missing::NeverWritten
-        } else if record.is_overdue(self.run.host.now()) {
+        } else if record.files[number].is_overdue(self.run.host.now()) {
             Missing::Expired
         } else {
             Missing::Removed
         };
-        let written = self.write(&mut locked, &mut next, need, missing, signed.as_ref());
+        let written = self.write(locked, &mut next, number, job, missing, contents.as_ref());
         let written = match written {
             Ok(written) => written,
             Err(error) => {
                 if self.is_troubled && matches!(error, Error::HomeTimeout { .. }) {
                     // The thread may have written it all the same.
-                    self.note(need, &next);
+                    self.note(job, &next, number);
                 }
                 return Err(error);
             }
         };
-        log_removed(self.run.log, &record, &written.removed);
+        log_removed(self.run.log, record, &written.removed);
         if !written.is_there {
-            next = record;
-            next.removed = true;
-            locked.replace(&next)?;
-            self.journal().say(Event::Removed, &next);
-            self.done(What::Removed, &next, "its user took the token away");
+            record.files[number].removed = true;
+            locked.replace(record)?;
+            let file = &record.files[number..=number];
+            self.journal().log_line(Event::Removed, record, file, None);
+            self.journal().note(Event::Removed, record, file);
+            self.done(What::Removed, record, "its user took the token away");
             return Ok(());
         }
         if self.is_troubled {
-            self.note(need, &next);
+            self.note(job, &next, number);
         }
-        next.clear_at = written.in_the_way_at;
-        next.home_id = written.home_id;
+        next.files[number].clear_at = written.in_the_way_at;
+        next.home_id = written.home_id.or(next.home_id);
         locked.replace(&next)?;
-        locked.forget_pending();
-        match need {
-            Need::Renew(why) => {
+        *record = next;
+        let file = &record.files[number..=number];
+        match job {
+            Job::Renew(why) => {
                 let why = why.to_string();
-                self.journal().log_line(Event::Renewed, &next, Some(&why));
+                self.journal()
+                    .log_line(Event::Renewed, record, file, Some(&why));
             }
-            Need::Write => self.journal().log_line(Event::Delayed, &next, None),
-            _ => {}
+            Job::Late => self.journal().log_line(Event::Delayed, record, file, None),
+            Job::Clear => {}
         }
-        self.would(need, &next);
         Ok(())
     }
 
-    /// New tokens for a record, unless only the way is to be cleared.
-    fn mint(&self, next: &mut Record, need: Need) -> Result<Option<Contents>> {
-        if !matches!(need, Need::Renew(_) | Need::Write) {
+    /// New tokens for a file of a record, unless only the way is to be cleared.
+    fn mint(&self, next: &mut Record, number: usize, job: Job) -> Result<Option<Contents>> {
+        if job == Job::Clear {
             return Ok(None);
         }
-        let signer = self.run.signer();
-        let signer = signer.map_err(|why| Error::Config(why.to_owned()))?;
-        let batch = signer.sign(&next.user.name, self.run.host.now(), self.run.lifetime)?;
-        next.renew(batch.term);
+        let tables = self.tables(next)?;
+        let name = next.files[number].table.as_deref();
+        let table = table_named(self.run.config, &tables, name);
+        let (index, table) = table.ok_or_else(|| Error::Config(NO_TABLE.to_owned()))?;
+        let issuer = self.run.issuer(index);
+        let issuer = issuer.map_err(|why| Error::Config(why.to_owned()))?;
+        let batch = issuer.issue(Request {
+            user: &next.user,
+            euid: self.run.host.euid,
+            now: self.run.host.now(),
+            lifetime: table.token.lifetime_of(self.run.is_renewed),
+            deadline: self.deadline,
+        })?;
+        next.files[number].tokens = batch.tokens;
         if !self.is_troubled {
             // First: whatever happens from here on, the ids of all tokens that may exist are
             // known. Where every run fails that would be a line in the audit each time.
-            self.note(need, next);
+            self.note(job, next, number);
         }
         Ok(Some(Arc::new(batch.contents)))
     }
 
-    fn note(&self, need: Need, next: &Record) {
-        match need {
-            Need::Renew(_) => self.journal().note(Event::Renewed, next),
-            Need::Write => self.journal().note(Event::Delayed, next),
-            _ => {}
-        }
-    }
-
-    /// Writes to the home, in front of a token that would be read first and that
-    /// nobody takes who has this host's keys: its host is down or has another key.
-    fn write(
-        &self,
-        locked: &mut Locked<'_>,
-        next: &mut Record,
-        need: Need,
-        missing: Missing,
-        contents: Option<&Contents>,
-    ) -> Result<Renewed> {
-        if contents.is_none() {
-            return self.write_once(locked, next, missing, None, None);
-        }
-        // A move that a killed reconcile had begun is finished first.
-        let begun = next.moving_to.take();
-        let from = begun.map(|to| std::mem::replace(&mut next.file, to));
-        let written = self.write_once(locked, next, missing, contents, from)?;
-        // Only a host that has just been given a key can say that the other's is the old one.
-        let has_new_key = need == Need::Renew(Why::Changed(Change::Key));
-        let first = written.in_the_way.as_ref();
-        let in_front = first.map(|first| (next.file.in_front_of(first), first));
-        let in_front = in_front.filter(|(name, first)| name.sorts_before(first));
-        let Some((in_front, _)) = in_front.filter(|_| has_new_key && written.is_there) else {
-            return Ok(written);
+    fn note(&self, job: Job, next: &Record, number: usize) {
+        let event = match job {
+            Job::Renew(_) => Event::Renewed,
+            Job::Late => Event::Delayed,
+            Job::Clear => return,
         };
-        // The record knows both names before there are two files.
-        next.moving_to = Some(in_front.clone());
-        locked.replace(next)?;
-        let from = std::mem::replace(&mut next.file, in_front);
-        let moved = self.write_once(locked, next, missing, contents, Some(from))?;
-        next.moving_to = None;
-        Ok(moved)
-    }
-
-    fn write_once(
-        &self,
-        locked: &Locked<'_>,
-        next: &Record,
-        missing: Missing,
-        contents: Option<&Contents>,
-        moves_from: Option<TokenName>,
-    ) -> Result<Renewed> {
-        let abandoned = Arc::new(AtomicBool::new(false));
-        let renewal = Renewal {
-            home: next.user.home.clone(),
-            known: next.home_id,
-            name: next.file.clone(),
-            contents: contents.cloned(),
-            moves_from,
-            missing,
-            judge: self.judge(),
-            abandoned: Arc::clone(&abandoned),
-        };
-        let share = locked.share();
-        let written = as_user(&next.user, self.run.host.euid, self.deadline, move || {
-            let _share = share;
-            home::renew(&renewal)
-        });
-        abandoned.store(true, Ordering::SeqCst);
-        written
-    }
-
-    /// Tells dead tokens from living ones.
-    fn judge(&self) -> Judge {
-        let records = self.listing.records.iter();
-        Judge {
-            now: self.run.host.now(),
-            host: self.run.host.name.clone(),
-            alive: records.map(|name| name.session).collect(),
-            keys: self
-                .run
-                .signer()
-                .map_or_else(|_| Arc::from([]), Signer::share_keys),
-        }
+        self.journal()
+            .note(event, next, &next.files[number..=number]);
     }
 }

@@ -8,7 +8,7 @@ fn a_session_whose_process_was_killed_ends() {
     let live = opened(&lab);
     let dead = killed(&mut lab);
     assert_eq!(done(&lab), [What::Ended]);
-    assert_eq!(lab.tokens(), [live.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [live.record().file().to_string()]);
     assert_eq!(lab.records(), [live.record().name().to_string()]);
     assert_eq!(lines(&lab, &dead.record().jtis()), 2);
     assert_eq!(lines(&lab, "ended without a close"), 1);
@@ -22,7 +22,7 @@ fn a_session_of_another_boot_ends_with_what_was_never_finished() {
     lab.host = Host::current().unwrap();
     // The login was killed while it wrote the token, and a renewal beside the record.
     let half = dead.record().token_path();
-    let half = half.with_file_name(format!(".{}", dead.record().file));
+    let half = half.with_file_name(format!(".{}", dead.record().file()));
     fs::write(half, "x").unwrap();
     let dir = lab.config.state_dir.join("sessions");
     let dir = dir.join(lab.host.euid.to_string());
@@ -102,7 +102,7 @@ fn a_session_lingers_while_its_processes_live() {
         group: child.id(),
         session: u32::MAX,
     });
-    let Opened::Yes(session) = open(&lab.config, &lab.host, opening, &lab.log) else {
+    let Opened::Yes(session) = open(&lab.config, &lab.host, wanted(opening), &lab.log) else {
         panic!("it did not open")
     };
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Lingers);
@@ -130,7 +130,7 @@ fn with_a_broken_configuration_what_has_ended_ends_and_nothing_is_renewed() {
     let report = reconcile(&lab.config, &lab.host, &broken, &lab.log).unwrap();
     let what: Vec<What> = report.actions.iter().map(|action| action.what).collect();
     assert_eq!(sorted(what), [What::Ended, What::Failed]);
-    assert_eq!(lab.tokens(), [live.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [live.record().file().to_string()]);
     assert_eq!(lines(&lab, "no token can be renewed: /x.toml line 3"), 1);
 }
 

@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::linger::Trace;
 use crate::open::{Opened, open};
 use crate::record::Record;
-use crate::testing::Lab;
+use crate::testing::{Lab, wanted};
 
 const EVERY: Option<Duration> = Some(Duration::from_secs(15));
 
@@ -94,12 +94,12 @@ fn at_half_of_its_life_a_token_is_renewed_in_the_same_file() {
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
     let after = record(&lab, &session);
-    assert_eq!(after.file, before.file);
-    assert_eq!(after.expires, lab.host.now() + 3600);
-    assert_ne!(after.tokens[0].jti, before.tokens[0].jti);
+    assert_eq!(after.file(), before.file());
+    assert_eq!(after.expires(), lab.host.now() + 3600);
+    assert_ne!(after.files[0].tokens[0].jti, before.files[0].tokens[0].jti);
     let seen = idtoken::decode(token(&session).trim()).unwrap();
-    assert_eq!(seen.jti.unwrap(), after.tokens[0].jti.to_string());
-    assert_eq!(seen.exp, Some(after.expires));
+    assert_eq!(seen.jti.unwrap(), after.files[0].tokens[0].jti.to_string());
+    assert_eq!(seen.exp, Some(after.expires()));
     assert_ne!(token(&session), text);
     assert_eq!(lab.tokens().len(), 1);
     assert_eq!(lines(&lab, "Notice: token renewed user=alice"), 1);
@@ -107,7 +107,7 @@ fn at_half_of_its_life_a_token_is_renewed_in_the_same_file() {
     assert_eq!(done(&lab), []);
     let events = audit::read(&lab.config.state_dir).unwrap().entries;
     assert_eq!(events[1].event, Event::Renewed);
-    assert_eq!(events[1].tokens, after.tokens);
+    assert_eq!(events[1].tokens, after.files[0].tokens);
     session.close(&lab.host, &lab.log).unwrap();
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
 }
@@ -132,7 +132,7 @@ fn a_replaced_key_renews_at_once() {
 #[test]
 fn a_list_of_keys_is_followed_as_keys_come() {
     let mut lab = Lab::new();
-    lab.config.kids = vec!["next".parse().unwrap(), "POOL".parse().unwrap()];
+    lab.configure("kid = [\"next\", \"POOL\"]");
     let session = opened(&lab);
     assert_eq!(token(&session).lines().count(), 1);
     replace_key(&lab, "next", "the next key");
@@ -155,7 +155,7 @@ fn a_token_that_its_user_removed_is_left_so_and_said_once() {
     fs::remove_file(session.record().token_path()).unwrap();
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Removed]);
-    assert!(record(&lab, &session).removed);
+    assert!(record(&lab, &session).files[0].removed);
     pass(&mut lab, 1800);
     replace_key(&lab, "POOL", "the next key");
     assert_eq!(done(&lab), []);
@@ -174,7 +174,7 @@ fn a_token_that_the_home_did_not_take_is_written_when_it_does() {
         .mark_pending(&session.record().name())
         .unwrap();
     assert_eq!(done(&lab), [What::Delayed]);
-    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
     assert_eq!(lab.records(), [session.record().name().to_string()]);
     assert_eq!(lines(&lab, "token opened late"), 1);
     assert_eq!(done(&lab), []);
@@ -189,27 +189,27 @@ fn sorted(mut what: Vec<What>) -> Vec<What> {
 fn tokens_that_were_made_to_last_become_short_when_somebody_renews_them() {
     let lab = Lab::new();
     let session = lab.opened();
-    assert_eq!(session.record().expires, lab.host.now() + 86_400);
+    assert_eq!(session.record().expires(), lab.host.now() + 86_400);
     let typed = Options::default();
     let report = reconcile(&lab.config, &lab.host, &typed, &lab.log).unwrap();
     assert!(report.actions.is_empty(), "nobody would renew a short one");
     let report = run(&lab);
     assert!(report.actions[0].why.contains("longer than it is renewed"));
-    assert_eq!(record(&lab, &session).expires, lab.host.now() + 3600);
+    assert_eq!(record(&lab, &session).expires(), lab.host.now() + 3600);
 }
 
 #[test]
 fn a_lifetime_that_is_too_short_for_the_timer_is_not_used() {
     let mut lab = Lab::new();
-    lab.config.lifetime = Lifetime::from_secs(20).unwrap();
+    lab.configure("lifetime = 20");
     lab.opened();
     assert_eq!(done(&lab), []);
     assert_eq!(done(&lab), []);
     assert_eq!(lines(&lab, "no reconcile would renew them in time"), 1);
-    let short = std::mem::replace(&mut lab.config.lifetime, Lifetime::HOUR);
+    lab.configure("");
     run(&lab);
     std::fs::remove_file(lab.config.run_dir.join("reconciled")).unwrap();
-    lab.config.lifetime = short;
+    lab.configure("lifetime = 20");
     run(&lab);
     assert_eq!(
         lines(&lab, "no reconcile would renew them in time"),
@@ -218,7 +218,7 @@ fn a_lifetime_that_is_too_short_for_the_timer_is_not_used() {
     );
     let fresh = stamp::is_fresh(
         &lab.config.run_dir,
-        lab.config.lifetime,
+        lab.config.shortest_lifetime(),
         lab.host.now(),
         lab.host.euid,
     );
@@ -272,18 +272,18 @@ fn a_key_that_was_replaced_is_seen_by_its_file() {
 #[test]
 fn the_pools_limits_bound_a_token_and_when_it_is_renewed() {
     let mut lab = Lab::new();
-    lab.config.token_max_age = Lifetime::from_secs(600);
+    lab.configure("token_max_age = 600");
     stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
     let session = lab.opened();
-    assert_eq!(session.record().expires, lab.host.now() + 600);
+    assert_eq!(session.record().expires(), lab.host.now() + 600);
     pass(&mut lab, 299);
     assert_eq!(done(&lab), []);
     pass(&mut lab, 1);
     assert_eq!(done(&lab), [What::Renewed]);
-    assert_eq!(record(&lab, &session).expires, lab.host.now() + 600);
-    lab.config.issued_token_expiration = Lifetime::from_secs(100);
+    assert_eq!(record(&lab, &session).expires(), lab.host.now() + 600);
+    lab.configure("token_max_age = 600\nissued_token_expiration = 100");
     assert_eq!(done(&lab), [What::Renewed], "it lives too long now");
-    assert_eq!(record(&lab, &session).expires, lab.host.now() + 100);
+    assert_eq!(record(&lab, &session).expires(), lab.host.now() + 100);
 }
 
 #[test]

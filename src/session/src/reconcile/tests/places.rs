@@ -13,20 +13,23 @@ fn a_dead_token_of_another_host_is_cleared_out_of_the_way_as_it_dies() {
     let mut config = lab.config.clone();
     config.state_dir = lab.path("state of ap2");
     stamp::promise(&config.run_dir, host.now()).unwrap();
-    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
         panic!("it did not open")
     };
-    let (own, other) = (session.record().file.to_string(), other.record().clone());
+    let (own, other) = (session.record().file().to_string(), other.record().clone());
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
-    assert_eq!(record(&lab, &session).clear_at, Some(other.expires + 60));
-    assert_eq!(lab.tokens(), [other.file.to_string(), own.clone()]);
+    assert_eq!(
+        record(&lab, &session).files[0].clear_at,
+        Some(other.expires() + 60)
+    );
+    assert_eq!(lab.tokens(), [other.file().to_string(), own.clone()]);
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
-    lab.host.now_ns = (other.expires + 61) * 1_000_000_000;
+    lab.host.now_ns = (other.expires() + 61) * 1_000_000_000;
     assert_eq!(done(&lab), [What::Tidied]);
     assert_eq!(lab.tokens(), [own]);
-    assert_eq!(record(&lab, &session).clear_at, None);
+    assert_eq!(record(&lab, &session).files[0].clear_at, None);
     assert_eq!(done(&lab), []);
 }
 
@@ -37,8 +40,8 @@ fn a_token_that_another_host_removed_as_expired_comes_back() {
     pass(&mut lab, 3700);
     fs::remove_file(session.record().token_path()).unwrap();
     assert_eq!(done(&lab), [What::Renewed]);
-    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
-    assert!(!record(&lab, &session).removed);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
+    assert!(!record(&lab, &session).files[0].removed);
 }
 
 #[test]
@@ -50,17 +53,20 @@ fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
     host.now_ns += 1_000_000_000;
     let mut config = lab.config.clone();
     config.state_dir = lab.path("state of ap2");
-    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
         panic!("it did not open")
     };
-    let (before, other) = (session.record().file.clone(), other.record().file.clone());
+    let (before, other) = (
+        session.record().file().clone(),
+        other.record().file().clone(),
+    );
     assert_eq!(lab.tokens(), [other.to_string(), before.to_string()]);
     replace_key(&lab, "POOL", "the next key");
     pass(&mut lab, 100);
     assert_eq!(done(&lab), [What::Renewed]);
     let now = record(&lab, &session);
-    assert_eq!(lab.tokens(), [now.file.to_string(), other.to_string()]);
-    assert_eq!((now.moving_to, done(&lab)), (None, vec![]));
+    assert_eq!(lab.tokens(), [now.file().to_string(), other.to_string()]);
+    assert_eq!((now.files[0].moving_to.clone(), done(&lab)), (None, vec![]));
     session.close(&lab.host, &lab.log).unwrap();
     assert_eq!(lab.tokens(), [other.to_string()]);
 }
@@ -74,13 +80,13 @@ fn moving(lab: &Lab) -> (Session, String, String) {
     let name = session.record().name();
     let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
     let mut moving = session.record().clone();
-    let to = moving.file.in_front_of(&moving.file);
-    moving.moving_to = Some(to.clone());
+    let to = moving.file().in_front_of(moving.file(), 0);
+    moving.files[0].moving_to = Some(to.clone());
     locked.replace(&moving).unwrap();
     drop(locked);
     let from = session.record().token_path();
     fs::copy(&from, from.with_file_name(to.to_string())).unwrap();
-    let from = session.record().file.to_string();
+    let from = session.record().file().to_string();
     (session, from, to.to_string())
 }
 
@@ -101,7 +107,10 @@ fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
     assert_eq!(done(&lab), [What::Renewed]);
     assert_eq!(lab.tokens(), std::slice::from_ref(&to));
     let now = record(&lab, &session);
-    assert_eq!((now.file.to_string(), now.moving_to), (to, None));
+    assert_eq!(
+        (now.file().to_string(), now.files[0].moving_to.clone()),
+        (to, None)
+    );
 }
 
 #[test]
@@ -112,7 +121,7 @@ fn a_move_that_was_begun_is_finished_before_the_way_is_cleared() {
     let name = session.record().name();
     let deadline = Deadline::after(lab.config.timeout);
     let mut due = sessions.read(&name).unwrap().unwrap();
-    due.clear_at = Some(1);
+    due.files[0].clear_at = Some(1);
     let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
     locked.replace(&due).unwrap();
     drop(locked);
@@ -132,7 +141,7 @@ fn a_login_tidies_up_after_a_move_that_was_begun() {
     moving(&lab);
     lab.host.holder.start -= 1;
     let session = opened(&lab);
-    assert_eq!(lab.tokens(), [session.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
     assert_eq!(lab.records(), [session.record().name().to_string()]);
 }
 
@@ -160,12 +169,12 @@ fn a_host_that_was_given_no_new_key_stays_behind_others() {
     let mut config = lab.config.clone();
     config.state_dir = lab.path("state of ap2");
     replace_key(&lab, "POOL", "the new key");
-    let Opened::Yes(other) = open(&config, &host, lab.opening(), &lab.log) else {
+    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
         panic!("it did not open")
     };
     replace_key(&lab, "POOL", "the key");
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
-    let names = [&other, &session].map(|session| session.record().file.to_string());
+    let names = [&other, &session].map(|session| session.record().file().to_string());
     assert_eq!(lab.tokens(), names);
 }

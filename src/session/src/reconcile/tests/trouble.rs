@@ -20,7 +20,7 @@ fn a_damaged_record_is_set_aside_once_and_stops_no_other() {
     assert_eq!(lines(&lab, "damaged record was set aside"), 1);
     // The process that opened it still knows what to remove.
     assert_eq!(damaged.close(&lab.host, &lab.log).unwrap(), Closed::Now);
-    assert_eq!(lab.tokens(), [other.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [other.record().file().to_string()]);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_home_that_is_not_there_keeps_its_sessions_until_their_tokens_expired() {
     fs::rename(lab.path("away"), lab.path("home")).unwrap();
     let what = sorted(done(&lab));
     assert_eq!(what, [What::Ended, What::Ended, What::Renewed]);
-    assert_eq!(lab.tokens(), [live.record().file.to_string()]);
+    assert_eq!(lab.tokens(), [live.record().file().to_string()]);
     killed(&mut lab);
     fs::rename(lab.path("home"), lab.path("away")).unwrap();
     pass(&mut lab, 3601);
@@ -85,13 +85,13 @@ fn without_a_key_sessions_stay_and_it_is_said_once() {
     assert_eq!(sorted(done(&lab)), [What::Ended, What::Failed]);
     assert_eq!(done(&lab), [What::Failed]);
     assert_eq!(lines(&lab, "no token can be renewed"), 1);
-    let hour = lab.config.lifetime;
+    let hour = lab.config.shortest_lifetime();
     let fresh = |lab: &Lab, now| stamp::is_fresh(&lab.config.run_dir, hour, now, lab.host.euid);
     assert!(!fresh(&lab, lab.host.now()), "nobody renews anything");
     fs::rename(lab.path("keys/away"), lab.path("keys/POOL")).unwrap();
     assert_eq!(done(&lab), [What::Renewed, What::Renewed]);
     assert!(fresh(&lab, lab.host.now()));
-    assert!(lab.tokens().contains(&session.record().file.to_string()));
+    assert!(lab.tokens().contains(&session.record().file().to_string()));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn what_fails_again_and_again_does_not_fill_the_audit() {
     fs::write(&token, "x").unwrap();
     assert_eq!(done(&lab), [What::Renewed]);
     let last = audit().pop().unwrap();
-    assert_eq!(last.tokens, record(&lab, &session).tokens);
+    assert_eq!(last.tokens, record(&lab, &session).files[0].tokens);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_record_of_another_version_is_left_alone() {
     let session = opened(&lab);
     let path = sessions(&lab).path_of(&session.record().name());
     let text = fs::read_to_string(&path).unwrap();
-    let text = text.replacen("\"version\":2", "\"version\":9,\"more\":0", 1);
+    let text = text.replacen("\"version\":3", "\"version\":9,\"more\":0", 1);
     fs::write(&path, &text).unwrap();
     assert_eq!(done(&lab), [What::Failed]);
     assert_eq!(fs::read_to_string(&path).unwrap(), text);

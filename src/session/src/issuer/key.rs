@@ -9,9 +9,10 @@ use idtoken::{
 };
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use super::{Batch, Change};
+use crate::config::TokenSettings;
 use crate::error::{Error, Result};
-use crate::record::{Minted, Term};
+use crate::record::Minted;
 
 /// What signs: the keys that can be read now and what goes into every token.
 pub struct Signer {
@@ -24,41 +25,21 @@ pub struct Signer {
     pub skipped: Vec<KeyError>,
 }
 
-/// What was signed for one session.
-pub struct Batch {
-    /// The bytes of the token file: one token a line.
-    pub contents: Zeroizing<Vec<u8>>,
-    /// What is known of the tokens.
-    pub term: Term,
-}
-
-/// Why the tokens of a session have to be signed anew before half of their life is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A signing key was replaced.
-    Key,
-    /// A key came to this host or into the configuration, left the configuration, or
-    /// their order changed.
-    Kids,
-    /// Trust domain, subject or scope are others now.
-    Claims,
-}
-
 impl Signer {
     /// Reads the keys; `owner` is the uid a key file must belong to, 0 in sshd.
     ///
     /// Of a list of kids those whose key is not on this host yet are skipped,
     /// as HTCondor's client skips lines whose key a server does not know; when
     /// no key can be used, that is an error.
-    pub fn new(config: &Config, owner: u32) -> Result<Self> {
-        let issuer = config.issuer_name()?.clone();
-        let domain = config.subject_domain()?.clone();
-        let (keys, skipped) = read_keys(config, owner)?;
+    pub fn new(settings: &TokenSettings, owner: u32) -> Result<Self> {
+        let issuer = settings.issuer_name()?.clone();
+        let domain = settings.subject_domain()?.clone();
+        let (keys, skipped) = read_keys(settings, owner)?;
         Ok(Self {
             issuer,
             domain,
-            scope: config.scope.clone(),
-            kids: config.kids.clone(),
+            scope: settings.scope.clone(),
+            kids: settings.kids.clone(),
             keys: keys.into(),
             skipped,
         })
@@ -69,9 +50,9 @@ impl Signer {
         &self.keys
     }
 
-    /// The keys, for whoever looks at other tokens.
-    pub fn share_keys(&self) -> Arc<[SigningKey]> {
-        Arc::clone(&self.keys)
+    /// The trust domain and its keys, for whoever looks at other tokens.
+    pub fn share_keys(&self) -> (TrustDomain, Arc<[SigningKey]>) {
+        (self.issuer.clone(), Arc::clone(&self.keys))
     }
 
     /// Signs one token per key for a user; `now` is in seconds since 1970 UTC and becomes `iat`.
@@ -90,15 +71,11 @@ impl Signer {
                 scope: self.scope.clone(),
             };
             signed.push(key.mint(&claims)?);
-            tokens.push(describe(key, claims));
+            tokens.push(describe(key, claims, expires));
         }
         Ok(Batch {
             contents: join(&signed),
-            term: Term {
-                issued: now,
-                expires,
-                tokens,
-            },
+            tokens,
         })
     }
 
@@ -136,11 +113,11 @@ impl Signer {
 
 /// The keys that can be read, in the order of the configuration; the first
 /// error when there is none.
-pub fn read_keys(config: &Config, owner: u32) -> Result<(Vec<SigningKey>, Vec<KeyError>)> {
-    let mut keys = Vec::with_capacity(config.kids.len());
+pub fn read_keys(settings: &TokenSettings, owner: u32) -> Result<(Vec<SigningKey>, Vec<KeyError>)> {
+    let mut keys = Vec::with_capacity(settings.kids.len());
     let mut errors = Vec::new();
-    for kid in &config.kids {
-        match read_key(config, kid, owner) {
+    for kid in &settings.kids {
+        match read_key(settings, kid, owner) {
             Ok(key) => keys.push(key),
             Err(error) => errors.push(error),
         }
@@ -153,17 +130,17 @@ pub fn read_keys(config: &Config, owner: u32) -> Result<(Vec<SigningKey>, Vec<Ke
 
 /// The key of one kid; `owner` is the uid its file must belong to.
 pub fn read_key(
-    config: &Config,
+    settings: &TokenSettings,
     kid: &Kid,
     owner: u32,
 ) -> std::result::Result<SigningKey, KeyError> {
-    SigningKey::read(&config.key_file(kid), kid, form(config, kid), owner)
+    SigningKey::read(&settings.key_file(kid), kid, form(settings, kid), owner)
 }
 
 /// The rule of passwords holds for POOL alone.
-fn form(config: &Config, kid: &Kid) -> KeyForm {
+fn form(settings: &TokenSettings, kid: &Kid) -> KeyForm {
     if kid.is_pool() {
-        config.pool_signing_key_form
+        settings.pool_signing_key_form
     } else {
         KeyForm::Plain
     }
@@ -178,14 +155,16 @@ fn fingerprint(key: &SigningKey) -> String {
     text
 }
 
-fn describe(key: &SigningKey, claims: Claims) -> Minted {
+fn describe(key: &SigningKey, claims: Claims, expires: u64) -> Minted {
     Minted {
         jti: claims.jti,
         kid: key.kid().clone(),
         key: fingerprint(key),
         subject: claims.sub.to_string(),
         issuer: claims.iss.to_string(),
-        scope: claims.scope.as_ref().map(idtoken::Scope::claim),
+        scope: claims.scope.as_ref().map(Scope::claim),
+        issued: claims.iat,
+        expires,
     }
 }
 
@@ -221,23 +200,25 @@ mod tests {
         dir
     }
 
-    fn config(dir: &Path, more: &str) -> Config {
+    fn config(dir: &Path, more: &str) -> TokenSettings {
         let text = format!(
             "password_directory = {:?}\ntrust_domain = \"lab.test\"\nuid_domain = \"lab.test\"\n{more}",
             dir.to_str().unwrap()
         );
-        Config::parse(&text, Path::new("/x.toml")).unwrap()
+        crate::config::Config::parse(&text, Path::new("/x.toml"))
+            .unwrap()
+            .token
     }
 
     fn hour() -> Lifetime {
         "1h".parse().unwrap()
     }
 
-    fn signer(config: &Config) -> Signer {
+    fn signer(config: &TokenSettings) -> Signer {
         Signer::new(config, owner()).unwrap()
     }
 
-    fn batch(config: &Config) -> Batch {
+    fn batch(config: &TokenSettings) -> Batch {
         signer(config).sign("alice", 1_000_000, hour()).unwrap()
     }
 
@@ -253,8 +234,11 @@ mod tests {
             idtoken::verify(text.trim(), &[&signer.keys()[0]], Some(&issuer), 1_000_001).unwrap();
         assert_eq!(seen.sub.as_deref(), Some("alice@lab.test"));
         assert_eq!(seen.scope.as_deref(), Some("condor:/READ condor:/WRITE"));
-        assert_eq!((seen.exp, batch.term.expires), (Some(1_003_600), 1_003_600));
-        assert_eq!(batch.term.tokens[0].jti.to_string(), seen.jti.unwrap());
+        assert_eq!(
+            (seen.exp, batch.tokens[0].expires),
+            (Some(1_003_600), 1_003_600)
+        );
+        assert_eq!(batch.tokens[0].jti.to_string(), seen.jti.unwrap());
     }
 
     #[test]
@@ -267,8 +251,8 @@ mod tests {
             .map(|line| idtoken::decode(line).unwrap().kid.unwrap())
             .collect();
         assert_eq!(kids, ["new", "POOL"]);
-        assert_ne!(batch.term.tokens[0].jti, batch.term.tokens[1].jti);
-        assert_ne!(batch.term.tokens[0].key, batch.term.tokens[1].key);
+        assert_ne!(batch.tokens[0].jti, batch.tokens[1].jti);
+        assert_ne!(batch.tokens[0].key, batch.tokens[1].key);
     }
 
     #[test]
@@ -303,7 +287,7 @@ mod tests {
     fn tokens_are_signed_anew_when_a_key_a_kid_or_a_claim_changed_and_only_then() {
         let dir = keys(&["POOL", "new"]);
         let list = "kid = [\"new\", \"POOL\"]";
-        let tokens = batch(&config(dir.path(), list)).term.tokens;
+        let tokens = batch(&config(dir.path(), list)).tokens;
         let change = |more: &str| {
             let signer = signer(&config(dir.path(), more));
             signer.change("alice", &tokens).unwrap()
@@ -330,7 +314,7 @@ mod tests {
     fn a_key_that_came_to_this_host_is_a_change() {
         let dir = keys(&["POOL"]);
         let list = config(dir.path(), "kid = [\"new\", \"POOL\"]");
-        let tokens = batch(&list).term.tokens;
+        let tokens = batch(&list).tokens;
         assert_eq!(signer(&list).change("alice", &tokens).unwrap(), None);
         let arrived = keys(&["new"]);
         fs::copy(arrived.path().join("new"), dir.path().join("new")).unwrap();

@@ -1,0 +1,45 @@
+//! The user's own tokens: which of them break or shadow commands.
+
+use idtoken::TrustDomain;
+use session::acting::as_user;
+use session::config::Config;
+use session::deadline::Deadline;
+use session::home::{self, Keys, Severity};
+use session::user::User;
+
+use super::Finding;
+
+/// Looks through the user's own token files, as the user.
+pub(super) fn look(
+    config: &Config,
+    user: &User,
+    keys: Keys,
+    issuers: Vec<TrustDomain>,
+    euid: u32,
+    findings: &mut Vec<Finding>,
+) {
+    let (deadline, now) = (Deadline::after(config.timeout), session::host::now());
+    let directory = user.home.clone();
+    let seen = as_user(user, euid, deadline, move || {
+        home::examine(&directory, &keys, &issuers, now)
+    });
+    match seen {
+        Ok(seen) => findings.extend(seen.into_iter().filter_map(finding)),
+        Err(error) => findings.push(Finding::odd(
+            error,
+            "the user's own tokens were not looked at",
+        )),
+    }
+}
+
+fn finding(seen: home::Finding) -> Option<Finding> {
+    let what = format!(
+        "the user's own token {}: {}; {}",
+        seen.file, seen.what, seen.effect
+    );
+    match seen.severity {
+        Severity::Fine => None,
+        Severity::Breaks => Some(Finding::bad(what).with_remedy(seen.remedy)),
+        _ => Some(Finding::odd(what, seen.remedy)),
+    }
+}

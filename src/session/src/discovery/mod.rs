@@ -1,0 +1,246 @@
+//! What HTCondor's own configuration says, for what an administrator did not.
+//!
+//! condor_config_val is asked, as root and with an environment of ours: it obeys
+//! `_CONDOR_*` and `CONDOR_CONFIG`, and neither a user nor sshd may have a say in
+//! who signs what. It takes up to 300 ms, so its answer is kept in `run_dir`
+//! together with what it was made from, and a login reads that file, looks at
+//! each of HTCondor's configuration files and asks again only when one of them
+//! changed. Several logins that come at once ask once. A tool that is broken or
+//! hangs costs one login its deadline and not every login.
+
+mod ask;
+mod cache;
+mod values;
+mod watch;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use values::HTCondor;
+
+use crate::child::ChildError;
+use crate::deadline::Deadline;
+use ask::Asked;
+use cache::{Kept, Locked};
+use watch::{Watched, look_at};
+
+/// How long an answer is good while nothing changed, in seconds. The name
+/// service, which UID_DOMAIN may come from, changes without a file that tells.
+const GOOD: u64 = 3600;
+/// And when a part of the configuration is printed by a command, or could not be
+/// watched.
+const GOOD_UNWATCHED: u64 = 300;
+/// How long nobody asks again after a failure, or after an answer during which
+/// something changed.
+const PAUSE: u64 = 60;
+/// A tool that was given less time than this is not said to hang.
+const FAIR: Duration = Duration::from_millis(250);
+/// How often it is asked until nothing changed meanwhile.
+const ROUNDS: usize = 3;
+
+/// Whom to ask, and where the answer is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The path of condor_config_val.
+    pub tool: &'a Path,
+    /// What CONDOR_CONFIG is to be; none lets HTCondor look in its usual places.
+    pub condor_config: Option<&'a Path>,
+    /// The directory of what does not outlive a boot; made if it is missing.
+    pub run_dir: &'a Path,
+}
+
+/// What there is to know about HTCondor's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// What it says now.
+    Fresh(HTCondor),
+    /// What it said when it could last be asked, and why it can not be now.
+    Old(HTCondor, Why),
+    /// Nothing, and why.
+    Nothing(Why),
+}
+
+impl Found {
+    /// The answer, be it old or not.
+    pub fn answer(&self) -> Option<&HTCondor> {
+        match self {
+            Self::Fresh(answer) | Self::Old(answer, _) => Some(answer),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    /// Why there is no new answer.
+    pub fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Fresh(_) => None,
+            Self::Old(_, why) | Self::Nothing(why) => Some(why),
+        }
+    }
+}
+
+/// Why HTCondor's configuration could not be read; one sentence for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// There is no condor_config_val.
+    NotInstalled(String),
+    /// There is one, and it gave no answer that can be used.
+    Broken(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInstalled(text) | Self::Broken(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ChildError> for Why {
+    fn from(error: ChildError) -> Self {
+        match error {
+            ChildError::Missing { .. } => Self::NotInstalled(error.to_string()),
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// Finds out what HTCondor's configuration says, by the deadline.
+///
+/// `euid` is the effective uid of this process, `now` the time in seconds since
+/// 1970 UTC. An answer that is kept counts only if the file is root's or
+/// `euid`'s, nobody else can write to it, and nothing that it was made from
+/// changed. Where nothing can be kept HTCondor is asked each time.
+pub fn look(source: &Source<'_>, euid: u32, deadline: Deadline, now: u64) -> Found {
+    let kept = cache::read(source, euid);
+    if let Some(found) = kept.as_ref().and_then(|kept| current(kept, now, deadline)) {
+        return found;
+    }
+    if kept.is_none() && !exists(source.tool) {
+        return Found::Nothing(not_there(source.tool));
+    }
+    let locked = match Locked::acquire(source.run_dir, euid, deadline) {
+        Ok(Some(locked)) => locked,
+        Ok(None) => {
+            let why = "somebody else has been asking condor_config_val for too long; run it by \
+                       hand to see what it waits for";
+            return old_or_nothing(kept.as_ref(), Why::Broken(why.to_owned()));
+        }
+        Err(_) => return ask_and_keep(source, kept, deadline, now).found(),
+    };
+    // Whoever had the lock before may have asked.
+    let kept = cache::read(source, euid);
+    if let Some(found) = kept.as_ref().and_then(|kept| current(kept, now, deadline)) {
+        return found;
+    }
+    let had_time = deadline.remaining() >= FAIR;
+    let kept = ask_and_keep(source, kept, deadline, now);
+    // One login that came late must not speak for all others.
+    let is_fair = had_time || kept.failure.is_none() || !deadline.passed();
+    if is_fair && kept.is_worth_keeping() {
+        // Without it the next login asks again, and that is all.
+        let _ = locked.write(&kept);
+    }
+    kept.found()
+}
+
+/// A host without HTCondor is no place to start programs and write files.
+fn exists(tool: &Path) -> bool {
+    !std::fs::symlink_metadata(tool).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+}
+
+fn not_there(tool: &Path) -> Why {
+    let program = tool.to_owned();
+    ChildError::Missing { program }.into()
+}
+
+/// What is kept, if it still holds.
+fn current(kept: &Kept, now: u64, deadline: Deadline) -> Option<Found> {
+    let is_in_time = (kept.asked..kept.until).contains(&now);
+    (is_in_time && watch::is_unchanged(&kept.watched, kept.remote, deadline))
+        .then(|| kept.clone().found())
+}
+
+fn old_or_nothing(kept: Option<&Kept>, why: Why) -> Found {
+    match kept.and_then(Kept::answer) {
+        Some(answer) => Found::Old(answer, why),
+        None => Found::Nothing(why),
+    }
+}
+
+/// Asks, and makes of the answer or the failure what is to be kept.
+fn ask_and_keep(source: &Source<'_>, old: Option<Kept>, deadline: Deadline, now: u64) -> Kept {
+    let (old_values, old_watched) = old.map_or_else(Default::default, |old| {
+        let paths = old.watched.into_iter().map(|watched| watched.path);
+        (old.values, paths.collect())
+    });
+    let mut kept = Kept::new(source, now);
+    let (result, watched) = ask_until_settled(source, old_watched, deadline);
+    kept.watched = watched;
+    kept.remote = kept.watched.iter().any(|watched| watched.remote);
+    match result {
+        Ok((asked, settled)) => {
+            let good = match (settled, asked.unwatched) {
+                (false, _) => PAUSE,
+                (true, true) => GOOD_UNWATCHED,
+                (true, false) => GOOD,
+            };
+            kept.until = now.saturating_add(good);
+            kept.values = Some(asked.values);
+        }
+        Err(why) => {
+            kept.until = now.saturating_add(PAUSE);
+            kept.values = old_values;
+            kept.failure = Some(why);
+        }
+    }
+    kept
+}
+
+type Settled = (Result<(Asked, bool), Why>, Vec<Watched>);
+
+/// Asks until nothing that the answer was made from changed while it was made.
+///
+/// What is to be watched is known from the answer only, or from the last one.
+fn ask_until_settled(source: &Source<'_>, mut paths: Vec<String>, deadline: Deadline) -> Settled {
+    ask::add_usual(&mut paths, source);
+    let mut last = None;
+    let mut seen = Vec::new();
+    for _ in 0..ROUNDS {
+        let Some(before) = look_at(&paths, deadline) else {
+            let why = "one of HTCondor's configuration files is on a file system that does not \
+                       answer; check what `condor_config_val -config` lists";
+            return (Err(Why::Broken(why.to_owned())), seen);
+        };
+        let asked = match ask::ask(source, deadline) {
+            Ok(asked) => asked,
+            // An answer that may be of a moment ago is better than none.
+            Err(_) if last.is_some() => break,
+            Err(why) => return (Err(why), before),
+        };
+        paths.clone_from(&asked.paths);
+        ask::add_usual(&mut paths, source);
+        let after = look_at(&paths, deadline);
+        let settled = after
+            .as_ref()
+            .is_some_and(|after| watch::holds(after, &before));
+        seen = after.unwrap_or_default();
+        if settled {
+            return (Ok((asked, true)), seen);
+        }
+        last = Some(asked);
+    }
+    match last {
+        Some(asked) => (Ok((asked, false)), seen),
+        None => (
+            Err(Why::Broken("condor_config_val was not asked".into())),
+            seen,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Whether a file is still what it was.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread::Builder;
+
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::statfs::{FsType, statfs};
+use serde::{Deserialize, Serialize};
+
+use crate::deadline::Deadline;
+
+/// File systems that answer without another host or a process, as statfs(2)
+/// numbers them: ext2 to ext4, XFS, Btrfs, tmpfs, overlay, ZFS, F2FS, squashfs,
+/// EROFS.
+const LOCAL: [u32; 9] = [
+    0xEF53,
+    0x5846_5342,
+    0x9123_683E,
+    0x0102_1994,
+    0x794C_7630,
+    0x2FC1_2FC1,
+    0xF2F5_2010,
+    0x7371_7368,
+    0xE0F5_E1E2,
+];
+/// Enough for a few hundred calls of stat(2).
+const STACK: usize = 128 * 1024;
+
+/// A path and what stat(2) said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watched {
+    pub(super) path: String,
+    /// Device, inode, size, and time of change of content and of inode, in
+    /// seconds and nanoseconds; none if it is not there.
+    pub(super) seen: Option<[i64; 7]>,
+    /// Whether its file system may not answer.
+    pub(super) remote: bool,
+}
+
+/// What stat(2) says of a path now; a link counts as what it leads to.
+fn see(path: &str) -> Option<[i64; 7]> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some([
+        meta.dev().cast_signed(),
+        meta.ino().cast_signed(),
+        meta.size().cast_signed(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    ])
+}
+
+fn is_remote(path: &str) -> bool {
+    // What is not there would be where its directory is.
+    let place = Path::new(path)
+        .ancestors()
+        .find_map(|place| statfs(place).ok());
+    let kind = place.map(|place| place.filesystem_type());
+    !LOCAL
+        .iter()
+        .any(|local| kind == Some(FsType((*local).into())))
+}
+
+/// Looks at each path; none if a file system did not answer by the deadline.
+pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Option<Vec<Watched>> {
+    let paths = paths.to_vec();
+    aside(deadline, move || {
+        let watch = |path: String| Watched {
+            seen: see(&path),
+            remote: is_remote(&path),
+            path,
+        };
+        paths.into_iter().map(watch).collect()
+    })
+}
+
+/// Whether all that is watched is what it was. `remote` tells whether any of it
+/// may not answer; if none does by the deadline, nothing is known to have changed
+/// and the answer is no.
+pub(super) fn is_unchanged(watched: &[Watched], remote: bool, deadline: Deadline) -> bool {
+    let same = |watched: &Watched| see(&watched.path) == watched.seen;
+    if remote {
+        let watched = watched.to_vec();
+        aside(deadline, move || watched.iter().all(same)).unwrap_or(false)
+    } else {
+        watched.iter().all(same)
+    }
+}
+
+/// Whether each of the later ones was there before and was the same.
+pub(super) fn holds(after: &[Watched], before: &[Watched]) -> bool {
+    after.iter().all(|after| before.contains(after))
+}
+
+/// Does something that may hang on a thread of its own and waits for it until the
+/// deadline; the thread is then left to the kernel.
+fn aside<T: Send + 'static>(
+    deadline: Deadline,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = sync_channel(1);
+    // The thread inherits the mask: no signal of the host is ever handled on it.
+    let mask = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+        .ok()?;
+    let thread = Builder::new().stack_size(STACK).spawn(move || {
+        // The caller may have stopped waiting.
+        let _ = answer.send(work());
+    });
+    // Setting a mask that was in force a moment ago does not fail.
+    let _ = mask.thread_set_mask();
+    let thread = thread.ok()?;
+    let result = answered.recv_timeout(deadline.remaining()).ok();
+    if result.is_some() {
+        // The answer is the thread's last act; joining it gives the host back its thread count.
+        let _ = thread.join();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_secs(5))
+    }
+
+    #[test]
+    fn what_changes_is_seen_and_what_does_not_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("a"), "1").unwrap();
+        let paths = [path("a"), path("missing"), path("")];
+        let first = look_at(&paths, soon()).unwrap();
+        assert!(first[1].seen.is_none() && first[0].seen.is_some());
+        for remote in [false, true] {
+            assert!(is_unchanged(&first, remote, soon()));
+        }
+        // The same size and time of change, in another file.
+        let time = std::fs::metadata(path("a")).unwrap().modified().unwrap();
+        std::fs::write(path("b"), "2").unwrap();
+        std::fs::File::open(path("b"))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        std::fs::rename(path("b"), path("a")).unwrap();
+        assert!(!is_unchanged(&first[..1], false, soon()));
+        assert!(is_unchanged(&first[1..2], false, soon()));
+        assert!(!is_unchanged(&first[2..], true, soon()), "the directory");
+        let second = look_at(&paths, soon()).unwrap();
+        assert!(holds(&second[1..2], &first) && !holds(&second, &first));
+    }
+
+    #[test]
+    fn what_hangs_is_left_at_the_deadline() {
+        let started = Instant::now();
+        let deadline = Deadline::after(Duration::from_millis(50));
+        let result = aside(deadline, || std::thread::sleep(Duration::from_secs(2)));
+        assert!(result.is_none() && started.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn proc_is_a_file_system_that_is_not_trusted_to_answer() {
+        assert!(is_remote("/proc/self/no-such-file"));
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_remote(dir.path().to_str().unwrap()));
+    }
+}

@@ -1,0 +1,341 @@
+//! The schedd issuer: condor_token_fetch, run as the user.
+//!
+//! The schedd signs for the identity of the connection, so root never asks: it would be
+//! given `condor@...`, an administrator's token. What is printed is read with suspicion:
+//! it has to be one token, of this user, that expires in time.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use idtoken::{Decoded, Jti, Kid, Scope};
+use zeroize::Zeroizing;
+
+use super::{Batch, Change, Request};
+use crate::child::{self, ChildError, Program, Said};
+use crate::config::TokenSettings;
+use crate::error::{Error, Result};
+use crate::record::Minted;
+use crate::user::User;
+
+/// More than any token, in bytes of output.
+const OUTPUT_LIMIT: usize = 64 * 1024;
+/// By how many seconds the clock of a schedd may be ahead.
+pub(super) const SKEW: u64 = 120;
+/// All that condor_token_fetch starts is below these.
+const PATH: &str = "/usr/bin:/bin";
+
+/// What asks the schedd.
+pub struct Schedd {
+    settings: TokenSettings,
+    /// Why the signing key is not used, if it was to be.
+    why_not_key: Option<String>,
+    /// It did not answer in time: nobody is held up by it again.
+    is_silent: AtomicBool,
+}
+
+impl Schedd {
+    /// Asks nobody yet.
+    pub fn new(settings: &TokenSettings, why_not_key: Option<String>) -> Self {
+        Self {
+            settings: settings.clone(),
+            why_not_key,
+            is_silent: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for one token per kid that somebody wrote down, or for one of the kid that
+    /// the schedd likes best.
+    ///
+    /// Of several kids those that the schedd refuses are left out, unless it refuses all.
+    pub fn fetch(&self, request: Request<'_>) -> Result<Batch> {
+        let kids: Vec<Option<&Kid>> = if self.settings.kids_are_given {
+            self.settings.kids.iter().map(Some).collect()
+        } else {
+            vec![None]
+        };
+        let mut contents = Zeroizing::new(Vec::with_capacity(kids.len() * 4096));
+        let mut tokens = Vec::with_capacity(kids.len());
+        let mut refused = None;
+        for kid in kids {
+            match self.fetch_one(kid, request) {
+                Ok((line, token)) => {
+                    contents.extend_from_slice(line.as_bytes());
+                    contents.push(b'\n');
+                    tokens.push(token);
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused {
+            Some(error) if tokens.is_empty() => Err(error),
+            _ => Ok(Batch { contents, tokens }),
+        }
+    }
+
+    fn fetch_one(
+        &self,
+        kid: Option<&Kid>,
+        request: Request<'_>,
+    ) -> Result<(Zeroizing<String>, Minted)> {
+        if self.is_silent.load(Ordering::Relaxed) {
+            return Err(self.failed("the schedd did not answer another session a moment ago"));
+        }
+        let said = match self.run(kid, request) {
+            Ok(said) => said,
+            Err(error) => {
+                if matches!(error, ChildError::Deadline { .. }) {
+                    self.is_silent.store(true, Ordering::Relaxed);
+                }
+                return Err(self.failed(&error.to_string()));
+            }
+        };
+        self.read(&said, kid, request).map_err(|why| {
+            let printed = said.stderr.trim();
+            self.failed(&if printed.is_empty() {
+                why
+            } else {
+                format!("{why}; it says: {printed}")
+            })
+        })
+    }
+
+    fn run(
+        &self,
+        kid: Option<&Kid>,
+        request: Request<'_>,
+    ) -> std::result::Result<Said, ChildError> {
+        let Request { user, euid, .. } = request;
+        let settings = &self.settings;
+        let mut env = vec![
+            ("HOME", user.home.display().to_string()),
+            ("USER", user.name.clone()),
+            ("PATH", PATH.to_owned()),
+        ];
+        if let Some(path) = &settings.condor_config {
+            env.push(("CONDOR_CONFIG", path.display().to_string()));
+        }
+        let program = Program {
+            path: &settings.condor_token_fetch,
+            args: arguments(settings, kid, request.lifetime.as_secs()),
+            env,
+            // Who is not root can only be themself, and is refused otherwise.
+            user: (euid != user.uid).then_some(user),
+            limit: OUTPUT_LIMIT,
+        };
+        child::run(&program, request.deadline)
+    }
+
+    fn read(
+        &self,
+        said: &Said,
+        kid: Option<&Kid>,
+        request: Request<'_>,
+    ) -> std::result::Result<(Zeroizing<String>, Minted), String> {
+        let line = only_token(&said.stdout).map_err(|why| {
+            if said.status.success() {
+                why.to_owned()
+            } else {
+                format!("{why} and ended with {}", said.status)
+            }
+        })?;
+        let seen = idtoken::decode(&line).map_err(|refusal| refusal.to_string())?;
+        let token = self.check(seen, kid, request)?;
+        Ok((line, token))
+    }
+
+    /// Says what is wrong with a token, or what is to be known of it.
+    fn check(
+        &self,
+        seen: Decoded,
+        kid: Option<&Kid>,
+        request: Request<'_>,
+    ) -> std::result::Result<Minted, String> {
+        let Request {
+            user,
+            now,
+            lifetime,
+            ..
+        } = request;
+        let settings = &self.settings;
+        let subject = seen.sub.unwrap_or_default();
+        if !self.is_subject(&subject, user) {
+            return Err(format!(
+                "its token is for {subject:?}, not for {}",
+                user.name
+            ));
+        }
+        let issuer = seen.iss.unwrap_or_default();
+        let wanted = settings.trust_domain.as_ref();
+        if let Some(wanted) = wanted.filter(|_| settings.trust_domain_is_given) {
+            if wanted.as_str() != issuer {
+                return Err(format!(
+                    "its token is of the trust domain {issuer:?}, and trust_domain is {wanted}"
+                ));
+            }
+        }
+        let expires = match seen.exp {
+            None => return Err("its token never expires".into()),
+            Some(exp) if exp <= now => return Err("its token has expired already".into()),
+            Some(exp) if exp > now.saturating_add(lifetime.as_secs() + SKEW) => {
+                return Err(format!("its token lives longer than {lifetime}"));
+            }
+            Some(exp) => exp,
+        };
+        let signed: Kid = seen
+            .kid
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| "its token names no key".to_owned())?;
+        if kid.is_some_and(|kid| *kid != signed) {
+            return Err(format!("its token is signed with the key {signed}"));
+        }
+        let jti: Jti = seen
+            .jti
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| "its token has no id by which it could be revoked".to_owned())?;
+        let scope = settings.scope.as_ref().map(Scope::claim);
+        if !is_within(seen.scope.as_deref(), scope.as_deref()) {
+            return Err("its token may be used for more than scope allows".into());
+        }
+        Ok(Minted {
+            jti,
+            key: identity(&settings.key_file(&signed)),
+            kid: signed,
+            subject,
+            issuer,
+            scope,
+            issued: now,
+            expires,
+        })
+    }
+
+    /// Whether an identity is the user's; of which domain counts if it was written down.
+    fn is_subject(&self, subject: &str, user: &User) -> bool {
+        let settings = &self.settings;
+        let domain = subject
+            .strip_prefix(user.name.as_str())
+            .and_then(|rest| rest.strip_prefix('@'))
+            .and_then(|domain| domain.parse::<idtoken::UidDomain>().ok());
+        domain.is_some_and(|domain| {
+            let is_ours = settings.uid_domain.as_ref() == Some(&domain);
+            // Never an administrator's, whatever the name service calls the user.
+            idtoken::Subject::new(&user.name, &domain).is_ok()
+                && (is_ours || !settings.uid_domain_is_given)
+        })
+    }
+
+    /// What has changed since these tokens were fetched, as far as it can be told from here.
+    pub fn change(&self, user: &str, tokens: &[Minted]) -> Option<Change> {
+        let settings = &self.settings;
+        let is_replaced = |token: &Minted| {
+            let key = identity(&settings.key_file(&token.kid));
+            !key.is_empty() && !token.key.is_empty() && key != token.key
+        };
+        if tokens.iter().any(is_replaced) {
+            return Some(Change::Key);
+        }
+        let is_wanted = |token: &Minted| settings.kids.contains(&token.kid);
+        if settings.kids_are_given && !tokens.iter().all(is_wanted) {
+            return Some(Change::Kids);
+        }
+        let scope = settings.scope.as_ref().map(Scope::claim);
+        let domain = settings.uid_domain.as_ref();
+        let subject = domain
+            .filter(|_| settings.uid_domain_is_given)
+            .map(|domain| format!("{user}@{domain}"));
+        let issuer = settings.trust_domain.as_ref();
+        let issuer = issuer.filter(|_| settings.trust_domain_is_given);
+        let is_as_today = |token: &Minted| {
+            token.scope == scope
+                && subject
+                    .as_ref()
+                    .is_none_or(|wanted| *wanted == token.subject)
+                && issuer.is_none_or(|wanted| wanted.as_str() == token.issuer)
+        };
+        (!tokens.iter().all(is_as_today)).then_some(Change::Claims)
+    }
+
+    fn failed(&self, why: &str) -> Error {
+        Error::Fetch {
+            program: self.settings.condor_token_fetch.clone(),
+            why: why.to_owned(),
+            why_not_key: self.why_not_key.clone(),
+        }
+    }
+}
+
+fn arguments(settings: &TokenSettings, kid: Option<&Kid>, lifetime: u64) -> Vec<String> {
+    // Without a positive lifetime the token would never expire.
+    let mut args = vec!["-lifetime".to_owned(), lifetime.to_string()];
+    let mut option = |name: &str, value: &str| args.extend([name.to_owned(), value.to_owned()]);
+    if let Some(name) = &settings.schedd_name {
+        option("-name", name);
+    }
+    if let Some(pool) = &settings.schedd_pool {
+        option("-pool", pool);
+    }
+    if let Some(kid) = kid {
+        option("-key", kid.as_str());
+    }
+    for word in settings.scope.iter().flat_map(Scope::iter) {
+        option("-authz", word.as_str());
+    }
+    args
+}
+
+/// The one token that was printed; versions differ in what they print around it.
+fn only_token(stdout: &[u8]) -> std::result::Result<Zeroizing<String>, &'static str> {
+    let Ok(text) = std::str::from_utf8(stdout) else {
+        return Err("what it printed is no text");
+    };
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    let mut tokens = words.filter(|word| idtoken::decode(word).is_ok());
+    match (tokens.next(), tokens.next()) {
+        (Some(token), None) => Ok(Zeroizing::new(token.to_owned())),
+        (Some(_), Some(_)) => Err("it printed more than one token"),
+        (None, _) => Err("it printed no token"),
+    }
+}
+
+/// Whether the rights in a scope are among those that were asked for.
+///
+/// HTCondor takes a scope that names none of its authorizations for no restriction.
+fn is_within(given: Option<&str>, asked: Option<&str>) -> bool {
+    let Some(asked) = asked else {
+        // A schedd may restrict what nobody restricted: that is for its administrator.
+        return true;
+    };
+    let words = |text: &str| -> Vec<String> {
+        let words = text
+            .split_whitespace()
+            .filter(|word| word.starts_with("condor:/"));
+        words.map(str::to_owned).collect()
+    };
+    let (given, asked) = (words(given.unwrap_or_default()), words(asked));
+    !given.is_empty() && given.iter().all(|word| asked.contains(word))
+}
+
+/// Tells a key file from what replaces it, without reading it; empty if it is not there.
+fn identity(path: &Path) -> String {
+    fs::metadata(path).map_or_else(
+        |_| String::new(),
+        |meta| {
+            format!(
+                "file-{:x}-{:x}-{:x}-{:x}",
+                meta.ino(),
+                meta.size(),
+                meta.mtime(),
+                meta.mtime_nsec()
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+#[path = "schedd/tests.rs"]
+mod tests;

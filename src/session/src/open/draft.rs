@@ -1,0 +1,135 @@
+//! The tokens of a session that opens are put where they belong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::acting::as_user;
+use crate::deadline::Deadline;
+use crate::ending;
+use crate::error::Result;
+use crate::home::{self, Contents, Judge, Plan};
+use crate::journal::Journal;
+use crate::log::Line;
+use crate::name::TokenName;
+use crate::private;
+use crate::record::Record;
+use crate::state::Locked;
+
+/// How often names are moved in front of another session's. Many logins at once
+/// may overtake each other; being overtaken by a live token does no harm.
+const MOVES: u32 = 3;
+
+/// What is to be recorded and written.
+pub(super) struct Draft {
+    pub(super) record: Record,
+    contents: Vec<Contents>,
+    judge: Arc<Judge>,
+}
+
+impl Draft {
+    pub(super) fn new(record: Record, contents: Vec<Contents>, judge: Judge) -> Self {
+        Self {
+            record,
+            contents,
+            judge: Arc::new(judge),
+        }
+    }
+
+    fn files(&self) -> Vec<(TokenName, Contents)> {
+        let names = self.record.files.iter().map(|file| file.name.clone());
+        names.zip(self.contents.iter().cloned()).collect()
+    }
+
+    /// Puts the tokens into the home, in front of all others; which of the files
+    /// of ended sessions are gone.
+    pub(super) fn write(
+        &mut self,
+        locked: &mut Locked<'_>,
+        ended: &[(Locked<'_>, Record)],
+        deadline: Deadline,
+        journal: &Journal<'_>,
+    ) -> Result<Vec<TokenName>> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = Abandon(&abandoned);
+        let old: Vec<_> = ended.iter().flat_map(|(_, old)| old.names()).collect();
+        let mut moves = 0;
+        loop {
+            let plan = Plan {
+                home: self.record.user.home.clone(),
+                files: self.files(),
+                ended: old.clone(),
+                insist: moves == MOVES,
+                judge: Arc::clone(&self.judge),
+                abandoned: Arc::clone(&abandoned),
+            };
+            // Nobody else has these sessions as long as the thread may write to the home.
+            let mut shares = vec![locked.share()];
+            shares.extend(ended.iter().map(|(locked, _)| locked.share()));
+            let user = &self.record.user;
+            let written = as_user(user, journal.host.euid, deadline, move || {
+                let _shares = shares;
+                home::write(&plan)
+            })?;
+            super::log_removed(journal.log, &self.record, &written.removed);
+            self.record.home_id = written.home_id;
+            let Some(first) = written.behind else {
+                return Ok(written.ended);
+            };
+            let count = self.record.files.len();
+            for (number, file) in self.record.files.iter_mut().enumerate() {
+                let behind = (count - 1 - number) as u64;
+                file.name = file.name.in_front_of(&first, behind);
+            }
+            locked.replace(&self.record)?;
+            moves += 1;
+        }
+    }
+
+    /// Puts the tokens into the private store, with links to the user's own; a failure
+    /// leaves nothing there.
+    pub(super) fn write_private(
+        &self,
+        locked: &Locked<'_>,
+        deadline: Deadline,
+        journal: &Journal<'_>,
+        with_links: bool,
+    ) -> Result<()> {
+        let (record, euid) = (&self.record, journal.host.euid);
+        let dir = private::make(&record.run_dir, record.session, &record.user, euid)?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = Abandon(&abandoned);
+        let (files, share, is_abandoned) = (self.files(), locked.share(), Arc::clone(&abandoned));
+        let to = dir.clone();
+        let written = as_user(&record.user, euid, deadline, move || {
+            let _share = share;
+            private::write(&to, &files, &is_abandoned)
+        });
+        if written.is_err() {
+            // What can not be removed is found by reconcile: it has no record.
+            let _ = ending::clear_private(record, None, deadline, journal);
+            return written;
+        }
+        if with_links {
+            let (home, share) = (record.user.home.clone(), locked.share());
+            let linked = as_user(&record.user, euid, deadline, move || {
+                let _share = share;
+                private::link(&dir, &home)
+            });
+            if let Err(error) = linked {
+                let line = Line::new("the user's own tokens are not in the private store")
+                    .field("user", &record.user.name);
+                journal.log.warning(&line.because(error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From here on nothing is put in place any more by a thread that nobody waits for.
+struct Abandon<'a>(&'a AtomicBool);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,90 @@
+//! A token file of a session: its name, and what is known of the tokens in it.
+
+use idtoken::{Jti, Kid};
+use serde::{Deserialize, Serialize};
+
+use crate::name::TokenName;
+
+/// A token file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFile {
+    /// The `[[token]]` table it is made by; none if that has no name.
+    pub table: Option<String>,
+    /// Its name.
+    pub name: TokenName,
+    /// The name that it is about to have, or has already.
+    pub moving_to: Option<TokenName>,
+    /// Whether its user took it away; it does not come back.
+    pub removed: bool,
+    /// When a token that HTCondor reads before this one dies and has to be cleared
+    /// away, in seconds since 1970 UTC.
+    pub clear_at: Option<u64>,
+    /// The tokens in it, one a line.
+    pub tokens: Vec<Minted>,
+}
+
+/// What is known of a token that was made; not the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Minted {
+    /// Its id, which HTCondor puts into each job as `AuthTokenId`.
+    pub jti: Jti,
+    /// The signing key.
+    pub kid: Kid,
+    /// Tells the key from a later one of the same kid; says nothing about it otherwise.
+    pub key: String,
+    /// `sub`.
+    pub subject: String,
+    /// `iss`.
+    pub issuer: String,
+    /// `scope`, none if unrestricted.
+    pub scope: Option<String>,
+    /// When it was signed, as seconds since 1970 UTC.
+    pub issued: u64,
+    /// When it expires, as seconds since 1970 UTC.
+    pub expires: u64,
+}
+
+impl TokenFile {
+    /// A file that is to be written.
+    pub fn new(table: Option<String>, name: TokenName, tokens: Vec<Minted>) -> Self {
+        Self {
+            table,
+            name,
+            moving_to: None,
+            removed: false,
+            clear_at: None,
+            tokens,
+        }
+    }
+
+    /// Every name by which it may be there.
+    pub fn names(&self) -> impl Iterator<Item = TokenName> {
+        let names = [Some(&self.name), self.moving_to.as_ref()];
+        names.into_iter().flatten().cloned()
+    }
+
+    /// When the first of its tokens expires, as seconds since 1970 UTC.
+    pub fn expires(&self) -> u64 {
+        let expire = self.tokens.iter().map(|token| token.expires);
+        expire.min().unwrap_or_default()
+    }
+
+    /// When the first of its tokens was signed, as seconds since 1970 UTC.
+    pub fn issued(&self) -> u64 {
+        let issued = self.tokens.iter().map(|token| token.issued);
+        issued.min().unwrap_or_default()
+    }
+
+    /// Whether none of its tokens is good any more.
+    pub fn is_overdue(&self, now: u64) -> bool {
+        self.tokens.iter().all(|token| token.expires < now)
+    }
+
+    /// When half of the tokens' life is over, as seconds since 1970 UTC.
+    pub fn half_life(&self) -> u64 {
+        let issued = self.issued();
+        issued + self.expires().saturating_sub(issued) / 2
+    }
+}
