@@ -1,3 +1,5 @@
+mod stores;
+
 use super::*;
 
 use std::fs;
