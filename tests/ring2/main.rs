@@ -8,6 +8,7 @@ mod failures;
 mod homes;
 mod hosts;
 mod reconcile;
+mod squash;
 
 use std::process::ExitCode;
 
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
         .chain(hosts::TESTS)
         .chain(reconcile::TESTS)
         .chain(reconcile::hung::TESTS)
-        .chain(reconcile::tool::TESTS);
+        .chain(reconcile::tool::TESTS)
+        .chain(squash::TESTS);
     let mut trials = Vec::new();
     for test in tests {
         match *test {

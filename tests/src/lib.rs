@@ -3,6 +3,8 @@
 pub mod command;
 pub mod host;
 pub mod pool;
+pub mod signal;
+pub mod squash;
 
 use std::path::PathBuf;
 

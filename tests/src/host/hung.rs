@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
 use crate::command::run;
+use crate::signal;
 
 /// A mounted mirror of a directory.
 pub struct Mirror {
@@ -43,35 +41,18 @@ impl Mirror {
         mounts.contains(&mount)
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.server.id()).unwrap());
-        kill(pid, signal).unwrap();
+    fn pid(&self) -> i32 {
+        i32::try_from(self.server.id()).unwrap()
     }
 
     /// From now on the directory does not answer, and takes no request.
     pub fn stop(&self) {
-        self.signal(Signal::SIGSTOP);
-        // A thread that is not stopped yet may still take one; who asked could not be killed then.
-        let end = Instant::now() + Duration::from_secs(10);
-        while !self.is_stopped() {
-            assert!(Instant::now() < end, "bindfs does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        let tasks = format!("/proc/{}/task", self.server.id());
-        let mut tasks = std::fs::read_dir(tasks).unwrap().flatten();
-        tasks.all(|task| {
-            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().unwrap_or_default();
-            state.starts_with('T')
-        })
+        signal::stop(self.pid());
     }
 
     /// It answers again.
     pub fn go_on(&self) {
-        self.signal(Signal::SIGCONT);
+        signal::go_on(self.pid());
     }
 }
 

@@ -10,6 +10,7 @@ mod log;
 pub mod pam;
 mod running;
 pub mod snapshot;
+mod squash;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use snapshot::Snapshot;
 
 pub use lab::{Lab, Outcome, Who};
 pub use running::Running;
+pub use squash::{Mode, Squash};
 
 /// What the host does, in this order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
