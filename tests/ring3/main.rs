@@ -8,7 +8,9 @@ mod failures;
 mod planted;
 mod policy;
 mod reconcile;
+mod releases;
 mod sessions;
+mod surroundings;
 mod tool;
 
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         policy::TESTS,
         failures::TESTS,
         tool::TESTS,
+        surroundings::TESTS,
+        releases::TESTS,
         // Last: from here on hosts have reconcilers.
         reconcile::TESTS,
     ]

@@ -1,22 +1,27 @@
-//! A real HTCondor pool: a central manager and two access points.
+//! A real HTCondor pool: a central manager and two access points, or what a [`Plan`] says.
 //!
 //! Each is a Debian host booted by systemd-nspawn with its own address, its own
 //! sshd and HTCondor from Debian's packages; they share one /home. Everything
 //! is made in a directory and a network of its own and taken down at the end.
 
 mod host;
+mod machine;
+mod network;
+mod plan;
 mod root;
 mod ssh;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-pub use host::{DOMAIN, Host};
+pub use host::Host;
+pub use plan::{DOMAIN, Named, Plan, Role};
+pub use root::Suite;
 pub use ssh::{Ssh, Told};
 
-use crate::command::{must, run};
+use crate::command::must;
+use crate::host::Squash;
 
 /// How long the pool may take to answer after its hosts were booted.
 const BOOT: Duration = Duration::from_secs(120);
@@ -59,13 +64,17 @@ pub struct Pool {
 impl Pool {
     /// Boots `cm`, `ap1` and `ap2` and waits until both access points are in the collector.
     pub fn boot() -> Self {
+        Plan::of(DOMAIN).boot()
+    }
+
+    fn of(plan: &Plan<'_>) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "a pool of booted hosts needs root"
         );
-        let root = root::ready();
+        let root = root::ready(plan.suite);
         prepare_nspawn();
-        let net = free_network();
+        let net = network::free_network();
         let dir = PathBuf::from(format!("/tmp/pam_idtoken-pool-{net}"));
         fs::create_dir_all(&dir).unwrap();
         must(
@@ -73,26 +82,47 @@ impl Pool {
             &["-a", path(&root.join("pool-home")), path(&dir.join("home"))],
         );
         let signing_key: Vec<u8> = (0..64).map(|_| random_byte()).collect();
-        bridge_up(net);
+        network::bridge_up(net);
         let mut pool = Self {
             dir,
             net,
             key: root.join("id"),
             hosts: Vec::new(),
         };
-        for (number, name) in [(1, "cm"), (11, "ap1"), (12, "ap2")] {
-            let host = Host::boot(
-                &pool.dir,
-                &root.join("root"),
-                net,
-                number,
-                name,
-                &signing_key,
-            );
+        let others = plan.beside.map_or_else(String::new, Self::names);
+        for named in plan.hosts {
+            let place = plan.place(net, *named, &others, &signing_key);
+            let layer = pool.dir.join(named.0);
+            let host = Host::boot(place, &root.join("root"), layer, pool.dir.join("home"));
             pool.hosts.push(host);
+        }
+        if let Some(other) = plan.beside {
+            network::join(net, other.net);
+            other.get_to_know(&pool);
         }
         pool.wait_until_it_answers();
         pool
+    }
+
+    /// Its hosts, for /etc/hosts of others.
+    fn names(&self) -> String {
+        self.hosts
+            .iter()
+            .map(|host| host.place().known_as())
+            .collect()
+    }
+
+    /// Tells its hosts the names of another pool's, in place of an earlier pool's of these names.
+    fn get_to_know(&self, other: &Self) {
+        let lines = other.names();
+        let name = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+        let new: Vec<Option<String>> = lines.lines().map(name).collect();
+        for host in &self.hosts {
+            let known = host.sh("cat /etc/hosts");
+            let kept = known.lines().filter(|line| !new.contains(&name(line)));
+            let kept: String = kept.map(|line| format!("{line}\n")).collect();
+            host.write("/etc/hosts", kept + &lines, 0o644);
+        }
     }
 
     /// One of its hosts.
@@ -100,11 +130,18 @@ impl Pool {
         self.hosts.iter().find(|host| host.name() == name).unwrap()
     }
 
-    /// Installs the build on both access points, as an administrator would.
+    /// All of its hosts.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    fn access_points(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.submits())
+    }
+
+    /// Installs the build on the access points, as an administrator would.
     pub fn install(&self, build: &Build) {
-        for name in ["ap1", "ap2"] {
-            self.host(name).install(build);
-        }
+        self.access_points().for_each(|host| host.install(build));
     }
 
     /// Installs and enables the units of `make install` on a host.
@@ -137,12 +174,20 @@ impl Pool {
     /// A login.
     pub fn ssh(&self, user: &str, host: &str) -> Ssh {
         let host = self.host(host);
-        Ssh::new(&self.key, user, host.address(), host.leader())
+        Ssh::new(&self.key, user, &host.address(), host.leader())
     }
 
     /// The shared /home, seen from outside.
     pub fn home(&self, user: &str) -> PathBuf {
         self.dir.join("home").join(user)
+    }
+
+    /// Serves a user's home on a host as NFS with root_squash would, until the value is dropped.
+    ///
+    /// What is in the home is still seen by [`Pool::home`] and by the hosts that have none served.
+    pub fn serve_home(&self, user: &str, host: &str) -> Squash {
+        let mount = Path::new("/home").join(user);
+        Squash::inside(self.host(host).leader(), &self.home(user), &mount)
     }
 
     /// The names in a user's tokens.d.
@@ -171,13 +216,15 @@ impl Pool {
         }
     }
 
-    /// Waits until both access points and every sshd answer.
+    /// Waits until all access points are in the collector and every sshd answers.
     pub fn wait_until_it_answers(&self) {
         let end = Instant::now() + BOOT;
         let ask = ["condor_status", "-schedd", "-af", "Name"];
         loop {
-            let answer = self.host("ap1").run(&ask);
-            if answer.stdout.lines().count() == 2 && self.hosts.iter().all(Host::has_sshd) {
+            let answer = self.asked().run(&ask);
+            if answer.stdout.lines().count() == self.access_points().count()
+                && self.hosts.iter().all(Host::has_sshd)
+            {
                 return;
             }
             assert!(
@@ -189,9 +236,14 @@ impl Pool {
         }
     }
 
+    /// The host that is asked about the pool.
+    fn asked(&self) -> &Host {
+        self.access_points().next().unwrap_or(&self.hosts[0])
+    }
+
     /// What an engineer would look at first.
     fn state(&self, answer: &str) -> String {
-        let mut text = format!("condor_status on ap1: {answer}\n");
+        let mut text = format!("condor_status on {}: {answer}\n", self.asked().name());
         for host in &self.hosts {
             let units = host.run(&["systemctl", "--no-pager", "list-units", "--failed", "-q"]);
             let log = host.run(&["sh", "-c", "tail -n 5 /var/log/condor/*Log"]);
@@ -211,7 +263,7 @@ impl Pool {
         for host in &mut self.hosts {
             host.take_down();
         }
-        let _ = run(Command::new("ip").args(["link", "del", &bridge(self.net)]));
+        network::bridge_down(self.net);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -232,35 +284,6 @@ fn prepare_nspawn() {
         fs::create_dir_all(dir).unwrap();
         must("mount", &["-t", "tmpfs", "tmpfs", "/run/systemd"]);
     }
-}
-
-/// A third octet whose bridge nobody has: several pools can run side by side.
-fn free_network() -> u8 {
-    let first = u8::try_from(std::process::id() % 200).unwrap();
-    (0..200)
-        .map(|step| (first + step) % 200)
-        .find(|net| !is_taken(*net))
-        .expect("two hundred pools are running")
-}
-
-/// Whether a bridge or a host's end of a cable is there: they go some time after their pool.
-fn is_taken(net: u8) -> bool {
-    let cable = format!("idt{net}-");
-    fs::read_dir("/sys/class/net").unwrap().any(|entry| {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        name == bridge(net) || name.starts_with(&cable)
-    })
-}
-
-fn bridge(net: u8) -> String {
-    format!("idtoken{net}")
-}
-
-fn bridge_up(net: u8) {
-    let (bridge, address) = (bridge(net), format!("10.88.{net}.254/24"));
-    must("ip", &["link", "add", &bridge, "type", "bridge"]);
-    must("ip", &["addr", "add", &address, "dev", &bridge]);
-    must("ip", &["link", "set", &bridge, "up"]);
 }
 
 fn path(path: &Path) -> &str {

@@ -11,8 +11,33 @@ use std::process::Command;
 use super::path;
 use crate::command::{must, run};
 
-const SUITE: &str = "trixie";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+
+/// A release of Debian, and with it one of HTCondor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// Debian 13: HTCondor 23.9.
+    Trixie,
+    /// Debian's unstable: HTCondor 25.14 or later.
+    Sid,
+}
+
+impl Suite {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Trixie => "trixie",
+            Self::Sid => "sid",
+        }
+    }
+
+    /// Whether a list of packages is out of date is a question for the hosts of a real site.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Trixie => &[],
+            Self::Sid => &["--aptopt=Acquire::Check-Valid-Until \"false\""],
+        }
+    }
+}
 
 const PACKAGES: &str = "bindfs,condor,dbus,fuse3,iproute2,libpam-modules,libpam-systemd,\
                         openssh-client,openssh-server,procps,systemd,systemd-sysv,tmux";
@@ -21,31 +46,35 @@ const PACKAGES: &str = "bindfs,condor,dbus,fuse3,iproute2,libpam-modules,libpam-
 /// `id` of everybody, built now if it is not there.
 ///
 /// It is in `IDTOKEN_POOL_CACHE`, or else in /var/cache/pam_idtoken-tests.
-pub(super) fn ready() -> PathBuf {
+pub(super) fn ready(suite: Suite) -> PathBuf {
     let cache = std::env::var_os("IDTOKEN_POOL_CACHE")
         .map_or_else(|| "/var/cache/pam_idtoken-tests".into(), PathBuf::from);
     fs::create_dir_all(&cache).unwrap();
     let lock = File::create(cache.join(".lock")).unwrap();
     // Somebody else may be building it: this waits for them.
     lock.lock().unwrap();
-    let ready = cache.join(format!("{SUITE}-{VERSION}"));
+    let name = format!("{}-{VERSION}", suite.name());
+    let ready = cache.join(&name);
     if !ready.exists() {
-        let unfinished = cache.join(format!("{SUITE}-{VERSION}.unfinished"));
+        let unfinished = cache.join(format!("{name}.unfinished"));
         must("rm", &["-rf", path(&unfinished)]);
-        build(&unfinished);
+        build(suite, &unfinished);
         fs::rename(&unfinished, &ready).unwrap();
     }
     ready
 }
 
-fn build(dir: &Path) {
+fn build(suite: Suite, dir: &Path) {
     let root = dir.join("root");
     fs::create_dir_all(dir).unwrap();
     let include = format!("--include={PACKAGES}");
     let bootstrap = || {
         must("rm", &["-rf", path(&root)]);
-        let args = ["--quiet", "--variant=minbase", &include, SUITE, path(&root)];
-        run(Command::new("mmdebstrap").args(args))
+        let mut command = Command::new("mmdebstrap");
+        command.args(["--quiet", "--variant=minbase", &include]);
+        run(command
+            .args(suite.options())
+            .args([suite.name(), path(&root)]))
     };
     // A mirror may hiccup once.
     if !bootstrap().ok {
@@ -65,14 +94,17 @@ fn build(dir: &Path) {
     );
 }
 
-/// The users of the tests: dave is in the group nocondor, svc has the uid of a
-/// system user, the homes of ghost and real are not there.
+/// The users of the tests: dave is in the group nocondor, student in students, nfs is there to
+/// have a home on a file server, svc has the uid of a system user, the homes of ghost and real
+/// are not there.
 fn add_users(root: &Path) {
     in_root(root, "groupadd nocondor");
     for user in ["alice", "bob", "carol", "dave"] {
         in_root(root, &format!("useradd -m -s /bin/bash {user}"));
     }
-    in_root(root, "usermod -aG nocondor dave");
+    in_root(root, "usermod -aG nocondor dave; groupadd students");
+    in_root(root, "useradd -m -s /bin/bash -G students student");
+    in_root(root, "useradd -m -s /bin/bash nfs");
     in_root(root, "useradd -r -u 900 -m -d /home/svc -s /bin/bash svc");
     in_root(root, "useradd -u 2000 -M -d /home/ghost -s /bin/bash ghost");
     in_root(root, "useradd -u 2001 -M -d /home/real -s /bin/bash real");

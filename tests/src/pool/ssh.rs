@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::host;
+use super::machine;
 use crate::command::{Answer, run};
 
 /// A user at a host's door.
@@ -60,7 +60,7 @@ impl Ssh {
             !answer.hung(),
             "{command} hung; {}{}",
             answer.all(),
-            host::state(self.leader)
+            machine::state(self.leader)
         );
         answer
     }
@@ -82,7 +82,7 @@ impl Ssh {
         let output = child.wait_with_output().unwrap();
         drop(stdin);
         let hung = output.status.code() == Some(124);
-        assert!(!hung, "a login hung; {}", host::state(self.leader));
+        assert!(!hung, "a login hung; {}", machine::state(self.leader));
         Told {
             ok: output.status.success(),
             screen: String::from_utf8_lossy(&output.stdout).into_owned(),
