@@ -10,6 +10,10 @@ pub(crate) const TESTS: &[Test] = &[
         unstable_accepts,
     ),
     (
+        "the domains may be anything, or not be said at all",
+        domains,
+    ),
+    (
         "a second pool can be reached, and refuses who has no token of it",
         second_pool,
     ),
@@ -20,10 +24,10 @@ const OTHER: &str = "other.test";
 /// Else a client on the daemon's own host needs no token.
 const TOKENS_ONLY: &str = "export _CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS=IDTOKENS";
 
-fn unstable_accepts(_: &Pool) {
-    let pool = Plan::of(OTHER).suite(Suite::Sid).hosts(Plan::ONE).boot();
-    let version = pool.host("ap1").sh("condor_version");
-    assert!(version.contains("CondorVersion: 25."), "{version}");
+/// A login on `ap1` of a pool of one host has no token, and with the module one that both daemons
+/// accept as this user.
+#[track_caller]
+fn accepts(pool: &Pool, user: &str) {
     let pings = format!(
         "{TOKENS_ONLY}; for kind in schedd collector; do
             condor_ping -type $kind -name ap1.{OTHER} WRITE || exit; done"
@@ -35,10 +39,35 @@ fn unstable_accepts(_: &Pool) {
     let accepted = said.lines().filter(|line| {
         line.contains("succeeded")
             && line.contains("IDTOKENS")
-            && line.contains(&format!("alice@{OTHER}"))
+            && line.contains(&format!("as {user} "))
     });
     assert_eq!(accepted.count(), 2, "{said}");
     pool.wait_for_tokens("alice", 0);
+}
+
+fn unstable_accepts(_: &Pool) {
+    let pool = Plan::of(OTHER).suite(Suite::Sid).hosts(Plan::ONE).boot();
+    let version = pool.host("ap1").sh("condor_version");
+    assert!(version.contains("CondorVersion: 25."), "{version}");
+    accepts(&pool, &format!("alice@{OTHER}"));
+}
+
+fn domains(_: &Pool) {
+    let plan = Plan::of(OTHER).hosts(Plan::ONE);
+    let (host, issuer) = (format!("ap1.{OTHER}"), "issuer.test");
+    let unsaid = plan.clone().uid_domain(None).trust_domain(None);
+    for (plan, uid, trust) in [
+        (unsaid.clone(), &host[..], &host[..]),
+        (unsaid.suite(Suite::Sid), &host, &host),
+        (plan.clone().trust_domain(Some(issuer)), OTHER, issuer),
+    ] {
+        let pool = plan.boot();
+        let said = pool
+            .host("ap1")
+            .sh("condor_config_val UID_DOMAIN TRUST_DOMAIN");
+        assert_eq!(said, format!("{uid}\n{trust}\n"));
+        accepts(&pool, &format!("alice@{uid}"));
+    }
 }
 
 fn second_pool(first: &Pool) {

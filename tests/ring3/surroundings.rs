@@ -44,11 +44,12 @@ fn squashed_home(pool: &Pool) {
 
 fn stopped_schedd(pool: &Pool) {
     let alice = pool.ssh("alice", "ap1");
-    let ping = format!("timeout 2 {PING}.{DOMAIN} WRITE");
+    let ping = format!("timeout 2 {PING}.{DOMAIN} WRITE; echo code $?");
     pool.host("ap2").stop("condor_schedd");
-    let answer = alice.run(&ping);
+    let stopped = alice.run(&ping).must().stdout;
     pool.host("ap2").go_on("condor_schedd");
-    assert!(answer.hung(), "{}", answer.all());
-    alice.run(&ping).must();
+    assert!(stopped.ends_with("code 124\n"), "{stopped}");
+    let went_on = alice.run(&ping).must().stdout;
+    assert!(went_on.ends_with("code 0\n"), "{went_on}");
     pool.wait_for_tokens("alice", 0);
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::machine::{Running, inside, plug_in, power_on, remove_control_group};
+use super::machine::{Running, inside, plug_in, power_on, remove_control_group, unplug};
 use super::plan::{Place, Role};
 use super::{Build, path};
 use crate::command::{Answer, must, run};
@@ -228,7 +228,7 @@ impl Host {
         let mount = self.layer.join("root");
         let _ = run(Command::new("umount").arg("-l").arg(mount));
         let netns = self.place.netns();
-        let _ = run(Command::new("ip").args(["netns", "del", &netns]));
+        unplug(self.place.net, &netns, self.place.number);
         remove_control_group(&netns);
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn state(leader: i32) -> String {
 
 /// A network namespace with a cable to the pool's bridge.
 pub(super) fn plug_in(net: u8, netns: &str, number: u8, address: &str) {
-    let outside = format!("idt{net}-{number}");
+    let outside = cable(net, number);
     // All pools are in one network, those on other bridges can be reached once these are joined.
     let with_mask = format!("{address}/16");
     must("ip", &["netns", "add", netns]);
@@ -105,6 +105,18 @@ pub(super) fn plug_in(net: u8, netns: &str, number: u8, address: &str) {
     );
     must("ip", &["-n", netns, "link", "set", "eth0", "up"]);
     must("ip", &["-n", netns, "link", "set", "lo", "up"]);
+}
+
+/// Takes both away. Connections that nobody closed keep a namespace, and with it its end of the
+/// cable, for some time.
+pub(super) fn unplug(net: u8, netns: &str, number: u8) {
+    let _ = run(Command::new("ip").args(["link", "del", &cable(net, number)]));
+    let _ = run(Command::new("ip").args(["netns", "del", netns]));
+}
+
+/// The end outside.
+fn cable(net: u8, number: u8) -> String {
+    format!("idt{net}-{number}")
 }
 
 /// A control group of the host's own, below which systemd-nspawn makes its own.

@@ -14,7 +14,7 @@ pub(super) fn free_network() -> u8 {
         .expect("two hundred pools are running")
 }
 
-/// Whether a bridge or a host's end of a cable is there: they go some time after their pool.
+/// Whether a bridge or an end of a cable is there.
 fn is_taken(net: u8) -> bool {
     let cable = format!("idt{net}-");
     fs::read_dir("/sys/class/net").unwrap().any(|entry| {
