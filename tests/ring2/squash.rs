@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use pam_idtoken_tests::command::{Answer, run};
@@ -74,6 +74,21 @@ impl Served {
 
     fn alice(&self, script: &str) -> Answer {
         self.sh(ALICE, script)
+    }
+
+    /// Alice asks what the mount is, and waits for the server.
+    #[track_caller]
+    fn asks(&self) -> Child {
+        let mut stat = self.command(ALICE, "exec stat $HOME >/dev/null 2>&1");
+        let mut stat = stat.spawn().unwrap();
+        let wchan = format!("/proc/{}/wchan", stat.id());
+        let end = Instant::now() + Duration::from_secs(10);
+        while fs::read_to_string(&wchan).unwrap() != "request_wait_answer" {
+            assert!(stat.try_wait().unwrap().is_none(), "it was answered");
+            assert!(Instant::now() < end, "it does not ask");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stat
     }
 
     /// What is on the disk of the server.
@@ -237,20 +252,14 @@ fn lies() {
 fn hangs() {
     let served = Served::new();
     served.server().hang();
-    let mut asking = served
-        .command(ALICE, "exec stat $HOME")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut asking = served.asks();
     std::thread::sleep(Duration::from_millis(300));
     assert!(asking.try_wait().unwrap().is_none(), "it was answered");
     asking.kill().unwrap();
     let started = Instant::now();
     asking.wait().unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(1),
-        "it could not be killed"
-    );
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(2), "it could not be killed");
     served.server().go_on();
     served.alice("stat $HOME").must();
 }
@@ -258,11 +267,7 @@ fn hangs() {
 fn stalls() {
     let served = Served::new();
     served.server().set(Mode::Stalled);
-    let mut asking = served
-        .command(ALICE, "exec stat $HOME")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut asking = served.asks();
     std::thread::sleep(Duration::from_millis(300));
     assert!(asking.try_wait().unwrap().is_none(), "it was answered");
     served.server().set(Mode::Normal);
@@ -270,22 +275,15 @@ fn stalls() {
 }
 
 fn goes() {
-    for hang in [Squash::hang, |server: &Squash| server.set(Mode::Stalled)] {
+    let stall = |server: &Squash| server.set(Mode::Stalled);
+    for hang in [Squash::hang, stall] {
         let mut served = Served::new();
         hang(served.server());
-        let mut asking = served
-            .command(ALICE, "exec stat $HOME")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        let mut asking = served.asks();
         drop(served.server.take());
         assert!(!asking.wait().unwrap().success());
         let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        assert!(
-            !mounts.contains(served.dir.path().to_str().unwrap()),
-            "{mounts}"
-        );
+        let dir = served.dir.path().to_str().unwrap();
+        assert!(!mounts.contains(dir), "{mounts}");
     }
 }

@@ -77,7 +77,7 @@ impl Squash {
         );
     }
 
-    /// What it does from now on; when this returns no request is answered in another mode.
+    /// What it does with requests that come from now on.
     #[track_caller]
     pub fn set(&self, mode: Mode) {
         let line = serde_json::to_string(&mode).unwrap();

@@ -13,7 +13,10 @@
 mod asker;
 mod files;
 mod open;
+mod reply;
+mod requests;
 mod server;
+mod state;
 
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
@@ -27,7 +30,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode as Bits, umask};
 use serde::{Deserialize, Serialize};
 
-use server::{Server, State};
+use server::Server;
+use state::State;
 
 /// What the server does with requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,62 +1,30 @@
-//! Requests and their answers.
+//! What all requests have in common: who asks, what the mode allows.
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, SystemTime};
+use std::os::fd::OwnedFd;
 
-use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
-};
-use nix::fcntl::OFlag;
-use nix::unistd::UnlinkatFlags;
+use fuser::{Errno, FileHandle, INodeNo, ReplyEmpty, ReplyEntry, Request};
 
 use super::Mode;
 use super::asker::as_asker;
-use super::files::{Change, Files};
+use super::files::Files;
 use super::open::Open;
-
-/// How long an answer may be kept: not at all.
-const KEPT: Duration = Duration::ZERO;
-
-/// The mode that is in force.
-#[derive(Clone, Default)]
-pub(super) struct State(Arc<(Mutex<Mode>, Condvar)>);
-
-impl State {
-    pub(super) fn set(&self, mode: Mode) {
-        *self.0.0.lock().unwrap() = mode;
-        self.0.1.notify_all();
-    }
-
-    /// The mode to answer in; waits while there is to be no answer.
-    fn wait(&self) -> Mode {
-        let mode = self.0.0.lock().unwrap();
-        *self
-            .0
-            .1
-            .wait_while(mode, |mode| *mode == Mode::Stalled)
-            .unwrap()
-    }
-}
+use super::reply::{empty, entry};
+use super::state::State;
 
 /// What a request does to the file system.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Looks,
     Changes,
     NeedsRoom,
 }
 
 pub(super) struct Server {
-    files: Files,
-    open: Open,
-    state: State,
+    pub(super) files: Files,
+    pub(super) open: Open,
+    pub(super) state: State,
 }
 
 impl Server {
@@ -69,7 +37,7 @@ impl Server {
     }
 
     /// Does it as who asks, if they and the mode allow it.
-    fn serve<T>(
+    pub(super) fn serve<T>(
         &self,
         request: &Request,
         effect: Effect,
@@ -85,7 +53,7 @@ impl Server {
     }
 
     /// Makes something with a name, and looks it up.
-    fn make(
+    pub(super) fn make(
         &self,
         request: &Request,
         (parent, name): (INodeNo, &OsStr),
@@ -99,397 +67,8 @@ impl Server {
         entry(result, reply);
     }
 
-    fn lost_or(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
+    pub(super) fn lost_or(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
         let said = self.serve(request, Effect::Looks, |_| self.open.confess(handle));
         empty(said, reply);
-    }
-}
-
-fn entry(made: Result<FileAttr, Errno>, reply: ReplyEntry) {
-    match made {
-        Ok(attr) => reply.entry(&KEPT, &attr, Generation(0)),
-        Err(error) => reply.error(error),
-    }
-}
-
-fn empty(done: Result<(), Errno>, reply: ReplyEmpty) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(error) => reply.error(error),
-    }
-}
-
-fn attr(known: Result<FileAttr, Errno>, reply: ReplyAttr) {
-    match known {
-        Ok(known) => reply.attr(&KEPT, &known),
-        Err(error) => reply.error(error),
-    }
-}
-
-fn opened(handle: Result<FileHandle, Errno>, reply: ReplyOpen) {
-    match handle {
-        Ok(handle) => reply.opened(handle, FopenFlags::empty()),
-        Err(error) => reply.error(error),
-    }
-}
-
-fn data(bytes: Result<impl AsRef<[u8]>, Errno>, reply: ReplyData) {
-    match bytes {
-        Ok(bytes) => reply.data(bytes.as_ref()),
-        Err(error) => reply.error(error),
-    }
-}
-
-impl Filesystem for Server {
-    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.serve(request, Effect::Looks, |_| self.files.look_up(parent, name));
-        entry(found, reply);
-    }
-
-    fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
-        self.files.forget(ino, lookups);
-    }
-
-    fn getattr(&self, request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        if request.uid() == 0 && ino == INodeNo::ROOT {
-            self.state.wait();
-            return attr(self.files.attributes(ino).map_err(Errno::from), reply);
-        }
-        attr(
-            self.serve(request, Effect::Looks, |_| self.files.attributes(ino)),
-            reply,
-        );
-    }
-
-    fn setattr(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        _: Option<SystemTime>,
-        handle: Option<FileHandle>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<SystemTime>,
-        _: Option<BsdFileFlags>,
-        reply: ReplyAttr,
-    ) {
-        let change = Change {
-            mode,
-            uid,
-            gid,
-            atime,
-            mtime,
-        };
-        let changed = self.serve(request, Effect::Changes, |_| {
-            match (size, handle) {
-                (Some(size), Some(handle)) => self.open.file(handle)?.set_len(size)?,
-                (Some(size), None) => {
-                    let file = self.files.open(ino, OFlag::O_WRONLY)?;
-                    std::fs::File::from(file).set_len(size)?;
-                }
-                (None, _) => {}
-            }
-            self.files.change(ino, &change)?;
-            self.files.attributes(ino)
-        });
-        attr(changed, reply);
-    }
-
-    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        let target = self.serve(request, Effect::Looks, |_| self.files.read_link(ino));
-        data(target.map(std::os::unix::ffi::OsStringExt::into_vec), reply);
-    }
-
-    fn mkdir(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _: u32,
-        reply: ReplyEntry,
-    ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.make_dir(parent, name, mode),
-            reply,
-        );
-    }
-
-    fn symlink(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        target: &Path,
-        reply: ReplyEntry,
-    ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.link_to(target, parent, name),
-            reply,
-        );
-    }
-
-    fn link(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        parent: INodeNo,
-        name: &OsStr,
-        reply: ReplyEntry,
-    ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.link(ino, parent, name),
-            reply,
-        );
-    }
-
-    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let file = UnlinkatFlags::NoRemoveDir;
-        empty(
-            self.serve(request, Effect::Changes, |_| {
-                self.files.remove(parent, name, file)
-            }),
-            reply,
-        );
-    }
-
-    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let dir = UnlinkatFlags::RemoveDir;
-        empty(
-            self.serve(request, Effect::Changes, |_| {
-                self.files.remove(parent, name, dir)
-            }),
-            reply,
-        );
-    }
-
-    fn rename(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        new_parent: INodeNo,
-        new_name: &OsStr,
-        flags: RenameFlags,
-        reply: ReplyEmpty,
-    ) {
-        let done = self.serve(request, Effect::Changes, |mode| {
-            self.files
-                .rename((parent, name), (new_parent, new_name), flags)?;
-            match mode {
-                Mode::RenamesAndFails => Err(nix::errno::Errno::EIO.into()),
-                _ => Ok(()),
-            }
-        });
-        empty(done, reply);
-    }
-
-    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let flags = OFlag::from_bits_truncate(flags.0);
-        let effect = match flags & OFlag::O_ACCMODE {
-            OFlag::O_RDONLY => Effect::Looks,
-            _ => Effect::Changes,
-        };
-        let file = self.serve(request, effect, |_| self.files.open(ino, flags));
-        opened(file.map(|file| self.open.add_file(file)), reply);
-    }
-
-    fn create(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _: u32,
-        flags: i32,
-        reply: ReplyCreate,
-    ) {
-        let flags = OFlag::from_bits_truncate(flags);
-        let result = self.serve(request, Effect::NeedsRoom, |_| {
-            let file = self.files.create(parent, name, mode, flags)?;
-            Ok((file, self.files.look_up(parent, name)?))
-        });
-        match result {
-            Ok((file, attr)) => {
-                let handle = self.open.add_file(file);
-                reply.created(&KEPT, &attr, Generation(0), handle, FopenFlags::empty());
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn read(
-        &self,
-        request: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        let bytes = self.serve(request, Effect::Looks, |_| {
-            let mut bytes = vec![0; size as usize];
-            let read = self.open.file(handle)?.read_at(&mut bytes, offset)?;
-            bytes.truncate(read);
-            Ok(bytes)
-        });
-        data(bytes, reply);
-    }
-
-    fn write(
-        &self,
-        request: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        bytes: &[u8],
-        _: WriteFlags,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyWrite,
-    ) {
-        let written = self.serve(request, Effect::NeedsRoom, |mode| {
-            if mode == Mode::FullAtClose {
-                self.open.lose(handle);
-                return Ok(());
-            }
-            self.open.file(handle)?.write_all_at(bytes, offset)
-        });
-        match written {
-            Ok(()) => reply.written(u32::try_from(bytes.len()).unwrap_or(0)),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn flush(
-        &self,
-        request: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: LockOwner,
-        reply: ReplyEmpty,
-    ) {
-        self.lost_or(request, handle, reply);
-    }
-
-    fn fsync(&self, request: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.lost_or(request, handle, reply);
-    }
-
-    fn fsyncdir(
-        &self,
-        request: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.lost_or(request, handle, reply);
-    }
-
-    fn release(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        _: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.open.close(handle);
-        reply.ok();
-    }
-
-    fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let dir = self.serve(request, Effect::Looks, |_| {
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-            self.open.add_dir(self.files.open(ino, flags)?)
-        });
-        opened(dir, reply);
-    }
-
-    fn readdir(
-        &self,
-        request: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let entries = match self.serve(request, Effect::Looks, |_| self.open.dir(handle)) {
-            Ok(entries) => entries,
-            Err(error) => return reply.error(error),
-        };
-        for (next, entry) in (1..)
-            .zip(entries.iter())
-            .skip(usize::try_from(offset).unwrap_or(0))
-        {
-            if reply.add(entry.ino, next, entry.kind, &entry.name) {
-                break;
-            }
-        }
-        reply.ok();
-    }
-
-    fn releasedir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        handle: FileHandle,
-        _: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.open.close(handle);
-        reply.ok();
-    }
-
-    fn statfs(&self, request: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let room = self.serve(request, Effect::Looks, |mode| {
-            let root = self.files.open(INodeNo::ROOT, OFlag::O_PATH)?;
-            Ok((mode, nix::sys::statvfs::fstatvfs(root.as_fd())?))
-        });
-        match room {
-            Ok((mode, room)) => {
-                let free = |blocks| if mode == Mode::Full { 0 } else { blocks };
-                let size = u32::try_from(room.fragment_size()).unwrap_or(4096);
-                let (free, available) = (free(room.blocks_free()), free(room.blocks_available()));
-                let (files, unused) = (room.files(), room.files_free());
-                reply.statfs(
-                    room.blocks(),
-                    free,
-                    available,
-                    files,
-                    unused,
-                    size,
-                    255,
-                    size,
-                );
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn access(&self, request: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        empty(
-            self.serve(request, Effect::Looks, |_| {
-                self.files.access(ino, mask.bits())
-            }),
-            reply,
-        );
     }
 }
