@@ -102,7 +102,7 @@ impl Squash {
 impl Drop for Squash {
     fn drop(&mut self) {
         self.go_on();
-        // The end of its input; whoever still waits for it is let go with ENOTCONN.
+        // The end of its input; whoever still waits for it is let go with ECONNABORTED.
         if let Ok(talk) = self.talk.get_mut() {
             drop(talk.0.take());
         }
