@@ -25,7 +25,7 @@ const OTHER: &str = "other.test";
 const TOKENS_ONLY: &str = "export _CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS=IDTOKENS";
 
 /// A login on `ap1` of a pool of one host has no token, and with the module one that both daemons
-/// accept as this user.
+/// accept as this user, to write: a client of 25.14 reads unauthenticated where it may.
 #[track_caller]
 fn accepts(pool: &Pool, user: &str) {
     let pings = format!(
