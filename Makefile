@@ -14,7 +14,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 STATEDIR ?= /var/lib/pam_idtoken
 
 BUILT    = $(or $(CARGO_TARGET_DIR),target)/release
-UNITS    = service timer path
+UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
+           run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
 # Pools of booted hosts are made by root.
 AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
@@ -65,9 +66,8 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 		$(DESTDIR)$(DOCDIR)/
 	for unit in $(UNITS); do \
 		sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@DOCDIR@|$(DOCDIR)|; s|@STATEDIR@|$(STATEDIR)|' \
-			packaging/systemd/pam_idtoken-reconcile.$$unit \
-			> $(DESTDIR)$(UNITDIR)/pam_idtoken-reconcile.$$unit && \
-		chmod 644 $(DESTDIR)$(UNITDIR)/pam_idtoken-reconcile.$$unit || exit 1; \
+			packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
+		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done
 
 $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl: $(SOURCES)

@@ -35,15 +35,21 @@ fn commented() -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn the_example_can_be_used_as_it_is() {
-    let config = parse(EXAMPLE);
-    assert_eq!(
-        config.token.issuer_name().unwrap().as_str(),
-        "pool.example.org"
-    );
-    assert_eq!(
-        config.token.subject_domain().unwrap().as_str(),
-        "example.org"
-    );
+    assert_eq!(values(&parse(EXAMPLE)), values(&parse("")));
+}
+
+#[test]
+fn the_tables_of_the_example_can_be_used() {
+    let tables: Vec<&str> = EXAMPLE
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .collect();
+    let config = parse(&tables.join("\n"));
+    let names: Vec<Option<&str>> = config.tables.iter().map(|t| t.name.as_deref()).collect();
+    assert_eq!(names, [None, None, None, Some("other")]);
+    assert_eq!(config.tables[2].token.lifetime_of(false).as_secs(), 7200);
+    let other = &config.tables[3].token;
+    assert_eq!(other.issuer_name().unwrap().as_str(), "pool.other.org");
 }
 
 #[test]
@@ -65,11 +71,8 @@ fn what_is_commented_out_in_the_example_is_the_default() {
     let plain = values(&parse(EXAMPLE));
     for line in commented() {
         let spelled_out = values(&parse(&format!("{EXAMPLE}\n{line}\n")));
-        // What has no default is shown with a value.
-        if ["scope", "token_max_age", "issued_token_expiration"]
-            .iter()
-            .any(|key| line.starts_with(key))
-        {
+        // What has no default, or has it from HTCondor, is shown with a value.
+        if line.contains("# default: ") {
             assert_ne!(spelled_out, plain);
         } else {
             assert_eq!(spelled_out, plain, "{line}");
@@ -78,14 +81,29 @@ fn what_is_commented_out_in_the_example_is_the_default() {
 }
 
 #[test]
-fn the_configuration_in_the_readme_can_be_used() {
-    let block: Vec<&str> = README
-        .lines()
-        .map(str::trim_start)
-        .filter(|line| line.starts_with("trust_domain =") || line.starts_with("uid_domain ="))
-        .collect();
-    assert_eq!(block.len(), 2);
-    assert!(parse(&block.join("\n")).token.issuer_name().is_ok());
+fn every_configuration_in_the_readme_can_be_used() {
+    let mut blocks = vec![String::new()];
+    for line in README.lines() {
+        match line.strip_prefix("    ") {
+            Some(line) => {
+                if let Some(block) = blocks.last_mut() {
+                    *block += &format!("{line}\n");
+                }
+            }
+            None if line.is_empty() => {
+                if let Some(block) = blocks.last_mut() {
+                    block.push('\n');
+                }
+            }
+            None => blocks.push(String::new()),
+        }
+    }
+    let is_configuration = |block: &&String| block.contains("[[token]]");
+    let found: Vec<&String> = blocks.iter().filter(is_configuration).collect();
+    assert!(found.len() >= 2, "{found:?}");
+    for block in found {
+        assert!(!parse(block).tables.is_empty());
+    }
 }
 
 #[test]

@@ -88,7 +88,8 @@ fn hung_login() {
     let started = Instant::now();
     let session = lab.stay("bob", &[Open(0)]);
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(500), "{took:?}");
+    // A fifth of the timeout is kept for the private store, which a disk can not take.
+    assert!(took >= Duration::from_millis(400), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
     // Nobody may touch the session while its thread may still write.
     let said = lab.tool(&["reconcile"]);

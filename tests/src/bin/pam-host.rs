@@ -63,6 +63,11 @@ impl Host {
             Step::Account => self.call("account", |pam| pam.account(0)),
             Step::Password => self.call("password", |pam| pam.password(0)),
             Step::End { silent } => self.end(*silent),
+            Step::PamEnv => {
+                let environment = self.transaction().environment();
+                self.answers.environment.push(environment);
+            }
+            Step::PutEnv(setting) => self.transaction().put_env(setting),
             Step::Snapshot => self.answers.snapshots.push(Snapshot::take()),
             Step::Umask(mask) => {
                 nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));

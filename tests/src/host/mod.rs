@@ -7,6 +7,7 @@
 pub mod hung;
 pub mod lab;
 mod log;
+pub mod memory;
 pub mod pam;
 mod running;
 pub mod snapshot;
@@ -44,6 +45,10 @@ pub enum Step {
         /// As a forked child calls it.
         silent: bool,
     },
+    /// Notes the PAM environment.
+    PamEnv,
+    /// Sets a variable in the PAM environment, as the host does: `NAME=value`.
+    PutEnv(String),
     /// Takes a snapshot of the process.
     Snapshot,
     /// Sets the umask.
@@ -99,7 +104,7 @@ pub struct Answers {
     pub codes: Vec<(String, i32)>,
     /// What the conversation was given: message style and text.
     pub messages: Vec<(i32, String)>,
-    /// The PAM environment at each pam_end.
+    /// The PAM environment at each [`Step::PamEnv`] and each pam_end.
     pub environment: Vec<BTreeMap<String, String>>,
     /// One for each [`Step::Snapshot`].
     pub snapshots: Vec<Snapshot>,

@@ -45,6 +45,7 @@ unsafe extern "C" {
     fn pam_authenticate(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_acct_mgmt(handle: *mut c_void, flags: c_int) -> c_int;
     fn pam_chauthtok(handle: *mut c_void, flags: c_int) -> c_int;
+    fn pam_putenv(handle: *mut c_void, setting: *const c_char) -> c_int;
     fn pam_getenvlist(handle: *mut c_void) -> *mut *mut c_char;
 }
 
@@ -146,6 +147,14 @@ impl Transaction {
             libc::free(list.cast());
         }
         environment
+    }
+
+    /// pam_putenv.
+    pub fn put_env(&mut self, setting: &str) {
+        let setting = CString::new(setting).unwrap();
+        // SAFETY: the handle is live, and libpam copies the string.
+        let code = unsafe { pam_putenv(self.handle, setting.as_ptr()) };
+        assert_eq!(code, PAM_SUCCESS);
     }
 
     /// What the conversation was given so far.
