@@ -109,6 +109,11 @@ impl Issuer {
         matches!(self, Self::Schedd(_))
     }
 
+    /// Whether nobody asks it any more in this process.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::Schedd(schedd) if schedd.is_given_up())
+    }
+
     /// By how many seconds a token may live longer than it was asked for: a schedd has a
     /// clock of its own.
     pub fn slack(&self) -> u64 {

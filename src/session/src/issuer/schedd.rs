@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use idtoken::{Decoded, Jti, Kid, Scope};
 use zeroize::Zeroizing;
@@ -31,9 +31,13 @@ pub struct Schedd {
     settings: TokenSettings,
     /// Why the signing key is not used, if it was to be.
     why_not_key: Option<String>,
-    /// It did not answer in time: nobody is held up by it again.
-    is_silent: AtomicBool,
+    /// How many sessions in a row got no token.
+    failures: AtomicUsize,
 }
+
+/// After so many failures in a row nobody else is held up: what one session after the
+/// other does not get is not there for the next either.
+const PATIENCE: usize = 3;
 
 impl Schedd {
     /// Asks nobody yet.
@@ -41,8 +45,13 @@ impl Schedd {
         Self {
             settings: settings.clone(),
             why_not_key,
-            is_silent: AtomicBool::new(false),
+            failures: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether nobody asks it any more, for as long as this value is used.
+    pub fn is_given_up(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= PATIENCE
     }
 
     /// Asks for one token per kid that somebody wrote down, or for one of the kid that
@@ -50,6 +59,9 @@ impl Schedd {
     ///
     /// Of several kids those that the schedd refuses are left out, unless it refuses all.
     pub fn fetch(&self, request: Request<'_>) -> Result<Batch> {
+        if self.is_given_up() {
+            return Err(self.failed("it gave other sessions none a moment ago"));
+        }
         let kids: Vec<Option<&Kid>> = if self.settings.kids_are_given {
             self.settings.kids.iter().map(Some).collect()
         } else {
@@ -69,8 +81,14 @@ impl Schedd {
             }
         }
         match refused {
-            Some(error) if tokens.is_empty() => Err(error),
-            _ => Ok(Batch { contents, tokens }),
+            Some(error) if tokens.is_empty() => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+            _ => {
+                self.failures.store(0, Ordering::Relaxed);
+                Ok(Batch { contents, tokens })
+            }
         }
     }
 
@@ -79,18 +97,13 @@ impl Schedd {
         kid: Option<&Kid>,
         request: Request<'_>,
     ) -> Result<(Zeroizing<String>, Minted)> {
-        if self.is_silent.load(Ordering::Relaxed) {
-            return Err(self.failed("the schedd did not answer another session a moment ago"));
-        }
-        let said = match self.run(kid, request) {
-            Ok(said) => said,
-            Err(error) => {
-                if matches!(error, ChildError::Deadline { .. }) {
-                    self.is_silent.store(true, Ordering::Relaxed);
-                }
-                return Err(self.failed(&error.to_string()));
+        let said = self.run(kid, request).map_err(|error| {
+            if matches!(error, ChildError::Deadline { .. }) {
+                // Once is enough: it costs everybody who asks the whole wait.
+                self.failures.store(PATIENCE, Ordering::Relaxed);
             }
-        };
+            self.failed(&error.to_string())
+        })?;
         self.read(&said, kid, request).map_err(|why| {
             let printed = said.stderr.trim();
             self.failed(&if printed.is_empty() {
@@ -232,7 +245,9 @@ impl Schedd {
         let settings = &self.settings;
         let is_replaced = |token: &Minted| {
             let key = identity(&settings.key_file(&token.kid));
-            !key.is_empty() && !token.key.is_empty() && key != token.key
+            // Of a token that was signed here before nothing can be told.
+            let can_tell = token.key.starts_with(FILE) && !key.is_empty();
+            can_tell && key != token.key
         };
         if tokens.iter().any(is_replaced) {
             return Some(Change::Key);
@@ -320,13 +335,16 @@ fn is_within(given: Option<&str>, asked: Option<&str>) -> bool {
     !given.is_empty() && given.iter().all(|word| asked.contains(word))
 }
 
+/// What [`identity`] begins with, unlike the fingerprint of a key.
+const FILE: &str = "file-";
+
 /// Tells a key file from what replaces it, without reading it; empty if it is not there.
 fn identity(path: &Path) -> String {
     fs::metadata(path).map_or_else(
         |_| String::new(),
         |meta| {
             format!(
-                "file-{:x}-{:x}-{:x}-{:x}",
+                "{FILE}{:x}-{:x}-{:x}-{:x}",
                 meta.ino(),
                 meta.size(),
                 meta.mtime(),

@@ -9,7 +9,7 @@ mod complaints;
 mod due;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -29,7 +29,7 @@ use crate::log::{Line, Log};
 use crate::name::SessionId;
 use crate::private;
 use crate::stamp;
-use crate::state::Sessions;
+use crate::state::{Listing, Sessions};
 use crate::user::{User, gid_of};
 
 pub use due::{FileNeed, Need, Why};
@@ -125,6 +125,8 @@ struct Run<'a> {
     issuers: Vec<OnceLock<std::result::Result<Issuer, String>>>,
     /// The gids of the groups that tables name; none for a group that is not there.
     groups: Mutex<HashMap<String, Option<u32>>>,
+    /// The sessions that have a record.
+    known: Mutex<HashSet<SessionId>>,
 }
 
 /// Looks at every session of this host and does what is due.
@@ -146,6 +148,7 @@ pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log)
         is_renewed: renewed,
         issuers: config.tables.iter().map(|_| issuer()).collect(),
         groups: Mutex::default(),
+        known: Mutex::default(),
     };
     run.trouble();
     let mut uids = Sessions::uids(&config.state_dir)?;
@@ -250,8 +253,12 @@ impl Run<'_> {
         let now = self.host.now();
         let mut actions: Vec<Action> = Vec::new();
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
-            let Some(Err(why)) = issuer.get() else {
-                continue;
+            let why = match issuer.get() {
+                Some(Err(why)) => why.as_str(),
+                Some(Ok(issuer)) if issuer.is_given_up() => {
+                    "the schedd gives no tokens; the next run tries again"
+                }
+                _ => continue,
             };
             let subject = subject(table);
             let words = match &table.name {
@@ -286,7 +293,11 @@ impl Run<'_> {
             Ok(sessions) => sessions,
             Err(error) => return report.actions.push(failed(None, None, &error)),
         };
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for session in sessions {
+            if known.contains(&session) {
+                continue;
+            }
             match self.leftover(session) {
                 Ok(None) => {}
                 Ok(Some(uid)) => report.actions.push(Action {
@@ -301,6 +312,12 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    fn remember(&self, listing: &Listing) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = listing.records.iter().chain(&listing.damaged);
+        known.extend(records.map(|name| name.session));
     }
 
     /// Removes the private store of a session that has no record; whose it was.
@@ -342,7 +359,12 @@ impl Run<'_> {
         let now = self.host.now();
         let mut has_keys = true;
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
-            if matches!(issuer.get(), Some(Err(_))) {
+            let is_given_up = match issuer.get() {
+                Some(Ok(issuer)) => issuer.is_given_up(),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if is_given_up {
                 has_keys = false;
             } else {
                 complaints::forget(run_dir, &subject(table));

@@ -265,8 +265,36 @@ fn one_that_hangs_is_asked_once_and_no_longer_than_allowed() {
     assert!(started.elapsed() < Duration::from_secs(5));
     let started = Instant::now();
     let why = fetch(Duration::from_secs(60));
-    assert!(why.contains("did not answer another session"), "{why}");
+    assert!(why.contains("gave other sessions none"), "{why}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn one_that_fails_again_and_again_is_given_up_and_one_success_makes_up_for_it() {
+    let place = Place::new();
+    let count = place.dir.path().join("count");
+    place.script(&format!("echo x >>{count:?}; exit 1"));
+    let schedd = Schedd::new(&place.settings(""), None);
+    let fetch = || {
+        let request = Request {
+            user: &place.user,
+            euid: place.user.uid,
+            now: NOW,
+            lifetime: Lifetime::HOUR,
+            deadline: Deadline::after(Duration::from_secs(10)),
+        };
+        schedd.fetch(request).is_ok()
+    };
+    let asked = || fs::read_to_string(&count).unwrap().lines().count();
+    assert!(!fetch() && !fetch());
+    place.script(&format!("echo {}", signed(&claims("alice"))));
+    assert!(fetch());
+    place.script(&format!("echo x >>{count:?}; exit 1"));
+    for _ in 0..6 {
+        assert!(!fetch());
+    }
+    assert_eq!(asked(), 2 + PATIENCE);
+    assert!(schedd.is_given_up());
 }
 
 #[test]

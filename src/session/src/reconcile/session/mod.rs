@@ -42,6 +42,7 @@ impl Run<'_> {
             return Ok(());
         };
         let listing = sessions.list()?;
+        self.remember(&listing);
         let mut one = One {
             run: self,
             uid,
@@ -299,7 +300,11 @@ impl One<'_> {
                 needs.push((number, FileNeed::Drop));
                 continue;
             };
-            if let Ok(issuer) = self.run.issuer(index) {
+            // What can not be renewed by anybody is said once for all sessions.
+            let issuer = self.run.issuer(index);
+            if let Ok(issuer) =
+                issuer.and_then(|it| if it.is_given_up() { Err("") } else { Ok(it) })
+            {
                 let lifetime = table.token.lifetime_of(self.run.is_renewed);
                 let (name, now) = (&record.user.name, self.run.host.now());
                 let need = due::file_need(name, file, issuer, lifetime, now)?;
