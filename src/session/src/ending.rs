@@ -26,7 +26,7 @@ pub(crate) fn end(
 ) -> Result<()> {
     // First: it is on this host, and no file server can keep it.
     if record.place == Place::Private {
-        clear_private(record, Some(locked.share()), deadline, journal)?;
+        clear_private(record, Some(&locked.share()), deadline, journal)?;
     }
     match remove_tokens(record, locked.share(), deadline, journal) {
         Ok(_) => {}
@@ -71,10 +71,11 @@ pub(crate) fn remove_tokens(
 /// directory is never made again.
 pub(crate) fn clear_private(
     record: &Record,
-    share: Option<Arc<Lock>>,
+    share: Option<&Arc<Lock>>,
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
+    let share = share.cloned();
     let Record {
         run_dir,
         session,
@@ -92,7 +93,7 @@ pub(crate) fn remove_session(
     deadline: Deadline,
     journal: &Journal<'_>,
 ) -> Result<bool> {
-    let was_private = clear_private(record, share.clone(), deadline, journal)?;
+    let was_private = clear_private(record, share.as_ref(), deadline, journal)?;
     if record.place == Place::Private && record.strays.is_empty() {
         return Ok(was_private);
     }

@@ -163,6 +163,8 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    // One arm a message: a list is read from its top to its end.
+    #[allow(clippy::too_many_lines)]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(text) => f.write_str(text),
@@ -172,16 +174,15 @@ impl fmt::Display for Error {
                 file,
                 why,
             } => {
-                let file = file.display();
-                match why {
-                    Some(why) => {
-                        write!(f, "{key} is not set, and HTCondor was asked in vain: {why}")?
-                    }
-                    None => write!(f, "{key} is not set")?,
-                }
+                let asked = ", and HTCondor was asked in vain: ";
+                let why = why
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!("{asked}{why}"));
                 write!(
                     f,
-                    ": set it in {file} to what `condor_config_val {htcondor}` prints"
+                    "{key} is not set{why}: set it in {} to what `condor_config_val {htcondor}` \
+                     prints",
+                    file.display()
                 )
             }
             Self::Key(error) => error.fmt(f),
@@ -252,15 +253,13 @@ impl fmt::Display for Error {
                 why,
                 why_not_key,
             } => {
+                let asked = |why: &String| format!(". It was asked since {why}");
                 write!(
                     f,
-                    "{} got no token from the schedd: {why}; run it as the user to see more",
-                    program.display()
-                )?;
-                match why_not_key {
-                    Some(why) => write!(f, ". It was asked since {why}"),
-                    None => Ok(()),
-                }
+                    "{} got no token from the schedd: {why}; run it as the user to see more{}",
+                    program.display(),
+                    why_not_key.as_ref().map_or_else(String::new, asked)
+                )
             }
             Self::Environment { name } => write!(
                 f,

@@ -87,7 +87,8 @@ fn every_configuration_in_the_readme_can_be_used() {
         match line.strip_prefix("    ") {
             Some(line) => {
                 if let Some(block) = blocks.last_mut() {
-                    *block += &format!("{line}\n");
+                    *block += line;
+                    block.push('\n');
                 }
             }
             None if line.is_empty() => {

@@ -231,14 +231,14 @@ mod tests {
         assert_eq!(value(1, "scope"), ("[\"READ\"]".into(), Origin::File));
         assert_eq!(value(1, "lifetime").0, "\"2h\"");
         assert_eq!(value(1, "issuer").1, Origin::Default);
-        let shown: String = tables
-            .iter()
-            .map(|table| {
-                let set = table.iter().filter(|s| s.value.is_some());
-                let lines = set.map(|s| format!("{} = {}\n", s.key, s.value.as_ref().unwrap()));
-                format!("[[token]]\n{}", lines.collect::<String>())
-            })
-            .collect();
+        let mut shown = String::new();
+        for table in &tables {
+            shown += "[[token]]\n";
+            for setting in table.iter().filter(|s| s.value.is_some()) {
+                let value = setting.value.as_ref().unwrap();
+                shown += &[setting.key, " = ", value, "\n"].concat();
+            }
+        }
         let again = Config::parse(&shown, Path::new("/x")).unwrap();
         let names = |config: &Config| -> Vec<_> {
             config

@@ -22,7 +22,7 @@ pub enum Issuer {
     /// The signing keys, in this process.
     Key(Signer),
     /// The schedd.
-    Schedd(Schedd),
+    Schedd(Box<Schedd>),
 }
 
 /// The contents of a token file and what is known of them.
@@ -65,7 +65,7 @@ impl Issuer {
     ///
     /// `auto` is the key if it can be read, else the schedd.
     pub fn new(settings: &TokenSettings, owner: u32) -> Result<Self> {
-        let schedd = |why| Self::Schedd(Schedd::new(settings, why));
+        let schedd = |why| Self::Schedd(Box::new(Schedd::new(settings, why)));
         match settings.issuer {
             IssuerChoice::Key => Signer::new(settings, owner).map(Self::Key),
             IssuerChoice::Schedd => Ok(schedd(None)),

@@ -181,12 +181,11 @@ impl Schedd {
         }
         let issuer = seen.iss.unwrap_or_default();
         let wanted = settings.trust_domain.as_ref();
-        if let Some(wanted) = wanted.filter(|_| settings.trust_domain_is_given) {
-            if wanted.as_str() != issuer {
-                return Err(format!(
-                    "its token is of the trust domain {issuer:?}, and trust_domain is {wanted}"
-                ));
-            }
+        let wanted = wanted.filter(|_| settings.trust_domain_is_given);
+        if let Some(wanted) = wanted.filter(|wanted| wanted.as_str() != issuer) {
+            return Err(format!(
+                "its token is of the trust domain {issuer:?}, and trust_domain is {wanted}"
+            ));
         }
         let expires = match seen.exp {
             None => return Err("its token never expires".into()),

@@ -237,13 +237,12 @@ impl Run<'_> {
     /// Whether a user is in a group, with one look-up for all users.
     fn is_in_group(&self, user: &User, group: &str) -> Result<bool> {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let gid = match groups.get(group) {
-            Some(gid) => *gid,
-            None => {
-                let gid = gid_of(group)?;
-                groups.insert(group.to_owned(), gid);
-                gid
-            }
+        let gid = if let Some(gid) = groups.get(group) {
+            *gid
+        } else {
+            let gid = gid_of(group)?;
+            groups.insert(group.to_owned(), gid);
+            gid
         };
         Ok(gid.is_some_and(|gid| user.groups.contains(&gid)))
     }
@@ -336,10 +335,10 @@ impl Run<'_> {
         }
         // Its record is older than the directory: if there is none now, there never will be.
         let records = Sessions::existing(&config.state_dir, uid, euid).map_err(owned)?;
-        if let Some(records) = records {
-            if records.list().map_err(owned)?.knows(session) {
-                return Ok(None);
-            }
+        if let Some(records) = records
+            && records.list().map_err(owned)?.knows(session)
+        {
+            return Ok(None);
         }
         // Records may be where another configuration has them: nothing is taken from anybody
         // who is here.
