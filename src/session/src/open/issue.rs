@@ -41,7 +41,7 @@ pub(super) fn issue(
     let lifetimes = Lifetimes::new(config, host, wanted, log);
     let mut keys = Keys::new();
     let mut issuers = Vec::with_capacity(wanted.tables.len());
-    for index in &wanted.tables {
+    for (order, index) in wanted.tables.iter().enumerate() {
         let table = &config.tables[*index];
         let issuer = Issuer::new(&table.token, host.euid);
         if let Ok(Issuer::Key(signer)) = &issuer {
@@ -50,12 +50,12 @@ pub(super) fn issue(
             }
             keys.push(signer.share_keys());
         }
-        issuers.push((table, issuer));
+        issuers.push((order, table, issuer));
     }
-    issuers.sort_by_key(|(_, issuer)| matches!(issuer, Ok(issuer) if issuer.may_wait()));
-    let mut made: Vec<(&Table, Batch)> = Vec::with_capacity(issuers.len());
+    issuers.sort_by_key(|(_, _, issuer)| matches!(issuer, Ok(issuer) if issuer.may_wait()));
+    let mut made: Vec<(usize, &Table, Batch)> = Vec::with_capacity(issuers.len());
     let mut failed = None;
-    for (table, issuer) in issuers {
+    for (order, table, issuer) in issuers {
         let request = Request {
             user: &wanted.opening.user,
             euid: host.euid,
@@ -64,12 +64,12 @@ pub(super) fn issue(
             deadline,
         };
         match issuer.and_then(|issuer| issuer.issue(request)) {
-            Ok(batch) => made.push((table, batch)),
+            Ok(batch) => made.push((order, table, batch)),
             Err(error) => {
-                if let (Some(name), true) = (&table.name, wanted.tables.len() > 1) {
+                if wanted.tables.len() > 1 {
                     let line = Line::new("a token could not be made")
                         .field("user", &wanted.opening.user.name)
-                        .field("token", name);
+                        .field("token", table.name.as_deref().unwrap_or("default"));
                     log.error(&line.because(&error));
                 }
                 failed = failed.or(Some(error));
@@ -79,18 +79,14 @@ pub(super) fn issue(
     if made.is_empty() {
         return Err(failed.unwrap_or_else(|| Error::Config("no token is to be made".into())));
     }
-    let place = |table: &Table| {
-        let mut tables = wanted.tables.iter();
-        tables.position(|index| std::ptr::eq(&raw const config.tables[*index], table))
-    };
-    made.sort_by_key(|(table, _)| place(table));
+    made.sort_by_key(|(order, ..)| *order);
     let mut issued = Issued {
         files: Vec::with_capacity(made.len()),
         contents: Vec::with_capacity(made.len()),
         keys,
         failed,
     };
-    for (number, (table, batch)) in made.into_iter().enumerate() {
+    for (number, (_, table, batch)) in made.into_iter().enumerate() {
         let name = base.labelled(table.name.as_deref(), number as u64);
         let file = TokenFile::new(table.name.clone(), name, batch.tokens);
         issued.files.push(file);
