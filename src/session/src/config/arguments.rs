@@ -3,9 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::file::words;
-use super::keys::{Given, KEYS, Kind, OnFailure};
-use super::show::quoted;
+use super::keys::{self, Given, KEYS};
+use super::value::{OnFailure, Value};
 
 /// What the PAM line says.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +33,10 @@ impl Arguments {
 
     /// What the line itself says about a failure, whatever the file says.
     pub fn on_failure(&self) -> Option<OnFailure> {
-        self.given.on_failure
+        match self.given.get("on_failure") {
+            Some(Value::OnFailure(choice)) => Some(*choice),
+            _ => None,
+        }
     }
 
     fn take(&mut self, argument: &str) {
@@ -48,10 +50,10 @@ impl Arguments {
         };
         if key == "config" {
             self.take_config(value);
-        } else if let Some((key, kind)) = KEYS.iter().find(|(name, _)| *name == key) {
-            // One by one, so that a wrong value spoils only itself; the last one counts.
-            match kind.parse(key, value) {
-                Ok(given) => self.given.take_from(given),
+        } else if let Some((key, kind)) = keys::find(KEYS, key) {
+            // A wrong value spoils only itself; the last one counts.
+            match kind.read(&kind.argument(value)) {
+                Ok(value) => self.given.set(key, value),
                 Err(why) => self.complain(format!(
                     "the argument {argument} can not be used: {why}; correct the line in /etc/pam.d"
                 )),
@@ -76,49 +78,17 @@ impl Arguments {
     }
 }
 
-impl Kind {
-    /// Reads the value as the one line of a file would be read.
-    fn parse(self, key: &str, value: &str) -> Result<Given, String> {
-        let value = self
-            .literal(value)
-            .ok_or_else(|| format!("{value:?} is not {}", self.in_words()))?;
-        toml::from_str(&format!("{key} = {value}\n")).map_err(|error| words(error.message()))
-    }
-
-    /// The value as TOML writes it.
-    fn literal(self, value: &str) -> Option<String> {
-        match self {
-            Self::Text => Some(quoted(value)),
-            Self::Number => value.parse::<i64>().ok().map(|number| number.to_string()),
-            Self::Flag => value.parse::<bool>().ok().map(|flag| flag.to_string()),
-            Self::List => {
-                let parts = value.split(',').filter(|part| !part.is_empty());
-                let parts: Vec<String> = parts.map(quoted).collect();
-                Some(format!("[{}]", parts.join(", ")))
-            }
-        }
-    }
-
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::Text => "a text",
-            Self::Number => "a number",
-            Self::Flag => "true or false",
-            Self::List => "a list with commas",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Origin};
 
     #[test]
     fn known_arguments_are_taken_and_unknown_ones_kept_apart() {
         let args = Arguments::parse(["debug", "config=/x.toml", "min_uid=500", "bogus", "x=y"]);
         assert!(args.debug);
         assert_eq!(args.config, Some(PathBuf::from("/x.toml")));
-        assert_eq!(args.given.min_uid, Some(500));
+        assert_eq!(args.given.get("min_uid"), Some(&Value::Uid(500)));
         assert_eq!(args.unknown, ["bogus", "x=y"]);
         assert_eq!(args.wrong, None);
     }
@@ -126,9 +96,10 @@ mod tests {
     #[test]
     fn a_list_is_written_with_commas() {
         let args = Arguments::parse(["services=sshd,login", "kid=new,POOL", "deny_users="]);
-        assert_eq!(args.given.services.unwrap(), ["sshd", "login"]);
-        assert_eq!(args.given.kid.unwrap().0.len(), 2);
-        assert_eq!(args.given.deny_users, Some(vec![]));
+        assert_eq!(args.given.names("services"), ["sshd", "login"]);
+        let kids = ["new", "POOL"].map(|kid| kid.parse().unwrap());
+        assert_eq!(args.given.get("kid"), Some(&Value::Kids(kids.into())));
+        assert_eq!(args.given.get("deny_users"), Some(&Value::Names(vec![])));
     }
 
     #[test]
@@ -150,12 +121,8 @@ mod tests {
         for value in ["a\"\nmin_uid = 0\n#", "a\\", "\u{7f}", "'", "]"] {
             let args =
                 Arguments::parse([format!("contact={value}"), format!("allow_users={value}")]);
-            assert_eq!(args.given.min_uid, None, "{value}");
-            let users = args.given.allow_users;
-            assert!(
-                users.is_none() || users == Some(vec![value.to_owned()]),
-                "{value}"
-            );
+            assert_eq!(args.given.get("min_uid"), None, "{value}");
+            assert_eq!(args.given.names("allow_users"), [value]);
         }
     }
 
@@ -171,8 +138,8 @@ mod tests {
     fn every_key_an_argument_sets_reaches_the_configuration() {
         let values = [
             ("issuer", "key"),
-            ("store", "home"),
-            ("on_close", "delete"),
+            ("store", "private"),
+            ("on_close", "linger"),
             ("on_failure", "deny"),
             ("password_directory", "/p"),
             ("pool_signing_key_file", "/p/POOL"),
@@ -201,11 +168,13 @@ mod tests {
                 .map_or("READ", |(_, v)| v);
             let args = Arguments::parse([format!("{key}={value}")]);
             assert_eq!(args.wrong, None);
-            let shown = format!("{:?}", args.given);
-            assert!(
-                shown.contains(&format!("{key}: Some(")),
-                "{key} is lost: {shown}"
-            );
+            let shown = |args: &Arguments| {
+                let settings = Config::fallback(args).settings();
+                settings.into_iter().find(|s| s.key == *key).unwrap()
+            };
+            let (set, default) = (shown(&args), shown(&Arguments::default()));
+            assert_eq!(set.origin, Origin::Argument, "{key}");
+            assert_ne!(set.value, default.value, "{key} is lost");
         }
     }
 }

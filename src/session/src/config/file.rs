@@ -8,9 +8,12 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use super::keys::Given;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{self, Given, KEYS, MATCH_KEYS};
 use super::table;
-use crate::error::{Error, Result, refuse_unsafe};
+use super::value::Written;
+use crate::error::{Error, refuse_unsafe};
 
 /// More than any configuration needs.
 const LIMIT: u64 = 64 * 1024;
@@ -20,7 +23,7 @@ const LIMIT: u64 = 64 * 1024;
 /// What decides about root's signing key must be root's: the file has to be
 /// owned by root, or by `euid` in a host that is not root, and nobody else may
 /// write to it. Both are checked on the open file.
-pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>> {
+pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>, Error> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = match open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -63,47 +66,136 @@ pub(super) fn read(path: &Path, euid: u32) -> Result<Option<Given>> {
 }
 
 /// Parses the text of a file; an error names the file, the line and the key.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Given> {
-    let given: Given = toml::from_str(text).map_err(|error| {
-        let place = error
-            .span()
-            .map_or_else(String::new, |span| place(text, span.start));
+pub(super) fn parse(text: &str, path: &Path) -> Result<Given, Error> {
+    let given = DeTable::parse(text)
+        .map_err(|error| Wrong {
+            offset: error.span().map(|span| span.start),
+            key: None,
+            why: error.message().to_owned(),
+        })
+        .and_then(|table| fill(table.get_ref(), None))
+        .and_then(|given| {
+            table::check(&given)?;
+            Ok(given)
+        });
+    given.map_err(|wrong| {
+        let place = wrong.place(text);
+        // The parser may say it on several lines.
+        let why: Vec<&str> = wrong.why.lines().map(str::trim).collect();
+        let why = why.join(", ");
         Error::Config(format!(
-            "{}{place}: {}; correct the file",
-            path.display(),
-            words(error.message())
+            "{}{place}: {why}; correct the file",
+            path.display()
         ))
-    })?;
-    table::check(&given)
-        .map_err(|why| Error::Config(format!("{}: {why}; correct the file", path.display())))?;
-    Ok(given)
+    })
 }
 
-/// What the parser says, on one line, without the list of all keys there are.
-pub(super) fn words(message: &str) -> String {
-    let words: Vec<&str> = message.lines().map(str::trim).collect();
-    let words = words.join(", ");
-    match words.split_once(", expected one of") {
-        Some((unknown, _)) if unknown.starts_with("unknown field") => {
-            format!("{unknown}: there is no such key")
+/// A mistake.
+struct Wrong {
+    /// Where in the text.
+    offset: Option<usize>,
+    /// The key there; none if it is still to be looked for.
+    key: Option<String>,
+    why: String,
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Self {
+        Self {
+            offset: None,
+            key: None,
+            why,
         }
-        _ => words,
     }
 }
 
-/// ` line 3, key min_uid` for an offset into the text.
-fn place(text: &str, offset: usize) -> String {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count();
-    let key = text
-        .lines()
-        .nth(line)
-        .and_then(|line| line.split_once('='))
-        .map(|(key, _)| key.trim())
-        .filter(|key| !key.is_empty() && !key.starts_with('#'));
-    match key {
-        Some(key) => format!(" line {}, key {key}", line + 1),
-        None => format!(" line {}", line + 1),
+impl Wrong {
+    /// ` line 3, key min_uid`, or nothing if it is not known.
+    fn place(&self, text: &str) -> String {
+        let Some(offset) = self.offset else {
+            return String::new();
+        };
+        let line = text.as_bytes().iter().take(offset);
+        let line = line.filter(|byte| **byte == b'\n').count();
+        let key = self.key.as_deref().or_else(|| {
+            let (key, _) = text.lines().nth(line)?.split_once('=')?;
+            let key = key.trim();
+            (!key.is_empty() && !key.starts_with('#')).then_some(key)
+        });
+        match key {
+            Some(key) => format!(" line {}, key {key}", line + 1),
+            None => format!(" line {}", line + 1),
+        }
+    }
+}
+
+/// Takes over what a table sets, the whole file or the one of that number in it; of
+/// several mistakes the first in the file is told.
+fn fill(table: &DeTable<'_>, number: Option<usize>) -> Result<Given, Wrong> {
+    let mut given = Given::default();
+    let mut first: Option<Wrong> = None;
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let taken = take(&mut given, name, value.get_ref(), number);
+        if let Err(mut wrong) = taken {
+            if wrong.offset.is_none() {
+                wrong.offset = Some(key.span().start);
+                wrong.key = Some(name.escape_debug().to_string());
+            }
+            if first
+                .as_ref()
+                .is_none_or(|first| wrong.offset < first.offset)
+            {
+                first = Some(wrong);
+            }
+        }
+    }
+    first.map_or(Ok(given), Err)
+}
+
+fn take(
+    given: &mut Given,
+    name: &str,
+    value: &DeValue<'_>,
+    number: Option<usize>,
+) -> Result<(), Wrong> {
+    if name == "token" {
+        if let Some(number) = number {
+            let why = format!("[[token]] table {number} has a [[token]] table inside");
+            return Err(why.into());
+        }
+        let none = || "this is no list of [[token]] tables".to_owned();
+        for table in value.as_array().ok_or_else(none)? {
+            let table = table.get_ref().as_table().ok_or_else(none)?;
+            let table = fill(table, Some(given.tables.len() + 1))?;
+            given.tables.push(table);
+        }
+        return Ok(());
+    }
+    let known = keys::find(KEYS, name).or_else(|| keys::find(MATCH_KEYS, name));
+    let (key, kind) = known.ok_or_else(|| {
+        let name = name.escape_debug();
+        format!("unknown field `{name}`: there is no such key")
+    })?;
+    given.set(key, kind.read(&written(value))?);
+    Ok(())
+}
+
+fn written<'a>(value: &'a DeValue<'_>) -> Written<'a> {
+    match value {
+        DeValue::String(text) => Written::Text(text),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Written::Other("a number of that size"), Written::Number),
+        DeValue::Float(_) => Written::Other("a number with a fraction"),
+        DeValue::Boolean(flag) => Written::Flag(*flag),
+        DeValue::Datetime(_) => Written::Other("a date"),
+        DeValue::Table(_) => Written::Other("a table"),
+        DeValue::Array(list) => {
+            let texts = list.iter().map(|value| value.get_ref().as_str());
+            texts
+                .collect::<Option<_>>()
+                .map_or(Written::Other("a list with something else"), Written::List)
+        }
     }
 }
 
@@ -151,6 +243,16 @@ mod tests {
         );
         let twice = message("min_uid = 1\nmin_uid = 2\n");
         assert!(twice.contains("line 2"), "{twice}");
+        let first = message("\nservices = 1\nallow_users = 1\n[[token]]\nkid = 1\n");
+        assert!(first.contains("line 2, key services"), "{first}");
+        let list = message("min_uid = 5\nkid = [\n  \"a\",\n  3,\n]\n");
+        assert!(list.contains("line 2, key kid: a list with"), "{list}");
+        let odd = message("\"a\\n\\u001b\" = 1\n");
+        assert!(odd.contains("line 1, key a\\n\\u{1b}: unknown"), "{odd}");
+        for token in ["token = 3", "token = [3]", "[token]"] {
+            let token = message(&format!("\n{token}\n"));
+            assert!(token.contains("line 2, key token: "), "{token}");
+        }
     }
 
     #[test]
@@ -212,6 +314,18 @@ mod tests {
                 .to_string()
                 .contains("regular")
         );
+    }
+
+    #[test]
+    fn a_key_of_many_parts_is_one_mistake() {
+        let parts = vec!["a"; 32_000].join(".");
+        for text in [
+            format!("{parts} = 1"),
+            format!("[[token]]\n[[token.{parts}]]"),
+        ] {
+            let message = message(&text);
+            assert!(message.contains("recursion") && !message.contains('\n'));
+        }
     }
 
     proptest! {

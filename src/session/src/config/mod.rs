@@ -8,8 +8,8 @@ mod remote;
 mod show;
 mod table;
 mod token;
+mod value;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,18 +17,17 @@ use std::time::Duration;
 use idtoken::Lifetime;
 
 pub use arguments::Arguments;
-pub use keys::{
-    IssuerChoice, KEYS, Kind, MATCH_KEYS, OnClose, OnFailure, Store, TIMEOUT_MAX, TIMEOUT_MIN,
-    TOKEN_KEYS,
-};
+pub use keys::{KEYS, MATCH_KEYS, TOKEN_KEYS};
 pub use remote::RemoteHost;
 pub use show::Setting;
 pub use token::{Table, TokenSettings, When};
+pub use value::{IssuerChoice, Kind, OnClose, OnFailure, Store, TIMEOUT_MAX, TIMEOUT_MIN};
 
 use crate::deadline::Deadline;
 use crate::discovery::{self, Found, HTCondor, Source, Why};
 use crate::error::{Error, Result};
-use keys::{AbsolutePath, Contact, Given, Timeout};
+use keys::Given;
+use value::Value;
 
 /// The configuration file when the PAM line names none.
 pub const DEFAULT_FILE: &str = "/etc/security/pam_idtoken.toml";
@@ -100,8 +99,8 @@ pub struct Config {
     pub audit_keep: Lifetime,
     /// Whom a user is told to ask.
     pub contact: String,
-    origins: BTreeMap<&'static str, Origin>,
-    table_origins: Vec<BTreeMap<&'static str, Origin>>,
+    origins: Origins,
+    table_origins: Vec<Origins>,
     /// What was written down, to lay it over what HTCondor says.
     args: Given,
     given: Given,
@@ -113,10 +112,24 @@ struct Layers<'a> {
     args: &'a Given,
     table: Option<&'a Given>,
     file: &'a Given,
-    htcondor: Option<&'a HTCondor>,
+    htcondor: Option<&'a Given>,
     /// Why HTCondor says nothing.
     why_unset: Option<&'a str>,
     path: &'a Path,
+}
+
+impl<'a> Layers<'a> {
+    /// Each with what it is for the values that it sets.
+    fn all(&self) -> impl Iterator<Item = (&'a Given, Origin)> {
+        let layers = [
+            (Some(self.args), Origin::Argument),
+            (self.table, Origin::File),
+            (Some(self.file), Origin::File),
+            (self.htcondor, Origin::HTCondor),
+        ];
+        let layers = layers.into_iter();
+        layers.filter_map(|(given, origin)| Some((given?, origin)))
+    }
 }
 
 impl Config {
@@ -166,7 +179,8 @@ impl Config {
     /// The same with what HTCondor says in place of defaults.
     #[must_use]
     pub fn with_htcondor(self, said: &HTCondor) -> Self {
-        let found = (Some(said), None);
+        let said = Given::from(said);
+        let found = (Some(&said), None);
         Self::merge_all(self.args, self.given, &self.file, self.file_exists, found)
     }
 
@@ -212,7 +226,7 @@ impl Config {
 
     /// Where the value of a key comes from that stands at the top of the file.
     pub fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).copied().unwrap_or(Origin::Default)
+        origin_of(&self.origins, key)
     }
 
     fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Self {
@@ -224,7 +238,7 @@ impl Config {
         file: Given,
         path: &Path,
         file_exists: bool,
-        (htcondor, why_unset): (Option<&HTCondor>, Option<&str>),
+        (htcondor, why_unset): (Option<&Given>, Option<&str>),
     ) -> Self {
         let layers = Layers {
             args: &args,
@@ -234,36 +248,47 @@ impl Config {
             why_unset,
             path,
         };
-        let mut from = Origins::default();
-        let token = TokenSettings::merge(&layers, &mut from);
-        let (tables, table_origins) = table::merge(&layers).into_iter().unzip();
-        macro_rules! pick {
-            ($key:ident, $default:expr) => {
-                from.pick(stringify!($key), &layers, |given| given.$key.clone())
-                    .unwrap_or_else(|| $default)
-            };
-        }
+        let (tables, table_origins) = table::merge(&layers);
+        let mut from = Picker::new(layers);
+        let token = TokenSettings::merge(&mut from);
         Self {
             file: path.to_owned(),
             file_exists,
-            services: pick!(services, vec!["sshd".into()]),
-            min_uid: pick!(min_uid, 1000),
-            allow_groups: pick!(allow_groups, vec![]),
-            deny_groups: pick!(deny_groups, vec![]),
-            allow_users: pick!(allow_users, vec![]),
-            deny_users: pick!(deny_users, vec![]),
+            services: from.names("services", &["sshd"]),
+            min_uid: match from.pick("min_uid") {
+                Some(Value::Uid(uid)) => *uid,
+                _ => 1000,
+            },
+            allow_groups: from.names("allow_groups", &[]),
+            deny_groups: from.names("deny_groups", &[]),
+            allow_users: from.names("allow_users", &[]),
+            deny_users: from.names("deny_users", &[]),
             token,
             tables,
-            store: pick!(store, Store::Home),
-            on_close: pick!(on_close, OnClose::Delete),
-            on_failure: pick!(on_failure, OnFailure::Ignore),
-            timeout: pick!(timeout, Timeout(Duration::from_secs(3))).0,
-            condor_config_val: pick!(condor_config_val, AbsolutePath(CONDOR_CONFIG_VAL.into())).0,
-            state_dir: pick!(state_dir, AbsolutePath("/var/lib/pam_idtoken".into())).0,
-            run_dir: pick!(run_dir, AbsolutePath("/run/pam_idtoken".into())).0,
-            audit_keep: pick!(audit_keep, Lifetime::QUARTER),
-            contact: pick!(contact, Contact("your administrator".into())).0,
-            origins: from.0,
+            store: match from.pick("store") {
+                Some(Value::Store(store)) => *store,
+                _ => Store::Home,
+            },
+            on_close: match from.pick("on_close") {
+                Some(Value::OnClose(choice)) => *choice,
+                _ => OnClose::Delete,
+            },
+            on_failure: match from.pick("on_failure") {
+                Some(Value::OnFailure(choice)) => *choice,
+                _ => OnFailure::Ignore,
+            },
+            timeout: match from.pick("timeout") {
+                Some(Value::Timeout(time)) => *time,
+                _ => Duration::from_secs(3),
+            },
+            condor_config_val: from.path_or("condor_config_val", CONDOR_CONFIG_VAL),
+            state_dir: from.path_or("state_dir", "/var/lib/pam_idtoken"),
+            run_dir: from.path_or("run_dir", "/run/pam_idtoken"),
+            audit_keep: from.lifetime("audit_keep").unwrap_or(Lifetime::QUARTER),
+            contact: from
+                .text("contact")
+                .unwrap_or_else(|| "your administrator".into()),
+            origins: from.origins,
             table_origins,
             args,
             given: file,
@@ -294,49 +319,69 @@ impl Config {
     }
 }
 
-/// Where each value comes from.
-#[derive(Default)]
-struct Origins(BTreeMap<&'static str, Origin>);
+/// Where each value comes from; of several notes on a key the last one counts.
+type Origins = Vec<(&'static str, Origin)>;
 
-impl Origins {
-    /// The strongest value that was written down.
-    fn pick<T>(
-        &mut self,
-        key: &'static str,
-        layers: &Layers<'_>,
-        get: impl Fn(&Given) -> Option<T>,
-    ) -> Option<T> {
-        self.pick_or(key, layers, get, None)
+fn origin_of(origins: &Origins, key: &str) -> Origin {
+    let found = origins.iter().rfind(|(name, _)| *name == key);
+    found.map_or(Origin::Default, |(_, origin)| *origin)
+}
+
+/// Picks the strongest value of each key, and notes where it comes from.
+struct Picker<'a> {
+    layers: Layers<'a>,
+    origins: Origins,
+}
+
+impl<'a> Picker<'a> {
+    fn new(layers: Layers<'a>) -> Self {
+        let origins = Vec::with_capacity(KEYS.len());
+        Self { layers, origins }
     }
 
-    /// The same, or what HTCondor says.
-    fn pick_or<T>(
-        &mut self,
-        key: &'static str,
-        layers: &Layers<'_>,
-        get: impl Fn(&Given) -> Option<T>,
-        htcondor: Option<T>,
-    ) -> Option<T> {
-        let written = || layers.table.and_then(&get).or_else(|| get(layers.file));
-        let (origin, value) = if let Some(value) = get(layers.args) {
-            (Origin::Argument, Some(value))
-        } else if let Some(value) = written() {
-            (Origin::File, Some(value))
-        } else if htcondor.is_some() {
-            (Origin::HTCondor, htcondor)
-        } else {
-            (Origin::Default, None)
-        };
-        self.0.insert(key, origin);
-        value
+    fn pick(&mut self, key: &'static str) -> Option<&'a Value> {
+        let mut layers = self.layers.all();
+        let (value, origin) = layers.find_map(|(given, origin)| Some((given.get(key)?, origin)))?;
+        self.origins.push((key, origin));
+        Some(value)
     }
 
-    fn set(&mut self, key: &'static str, origin: Origin) {
-        self.0.insert(key, origin);
+    fn names(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
+        match self.pick(key) {
+            Some(Value::Names(names)) => names.clone(),
+            _ => default.iter().map(|name| (*name).to_owned()).collect(),
+        }
     }
 
-    fn is_given(&self, key: &'static str) -> bool {
-        matches!(self.0.get(key), Some(Origin::File | Origin::Argument))
+    fn lifetime(&mut self, key: &'static str) -> Option<Lifetime> {
+        match self.pick(key) {
+            Some(Value::Lifetime(lifetime)) => Some(*lifetime),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self, key: &'static str) -> Option<String> {
+        match self.pick(key) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        match self.pick(key) {
+            Some(Value::Path(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    fn path_or(&mut self, key: &'static str, default: &str) -> PathBuf {
+        self.path(key).unwrap_or_else(|| default.into())
+    }
+
+    /// Whether somebody wrote the value down.
+    fn is_given(&self, key: &str) -> bool {
+        let origin = origin_of(&self.origins, key);
+        matches!(origin, Origin::File | Origin::Argument)
     }
 }
 

@@ -4,9 +4,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer};
-
 /// What `remote_hosts` may say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteHost {
@@ -117,14 +114,6 @@ impl fmt::Display for RemoteHost {
             }
             Self::Name(name) | Self::Below(name) => f.write_str(name),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for RemoteHost {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
     }
 }
 

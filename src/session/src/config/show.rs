@@ -1,13 +1,13 @@
 //! The effective configuration as text, for `idtokenctl show-config`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use idtoken::{KeyForm, Scope};
 
-use super::keys::UNRESTRICTED;
+use super::value::UNRESTRICTED;
 use super::{
-    Config, IssuerChoice, KEYS, OnClose, OnFailure, Origin, Store, TOKEN_KEYS, Table, TokenSettings,
+    Config, IssuerChoice, KEYS, OnClose, OnFailure, Origin, Origins, Store, TOKEN_KEYS, Table,
+    TokenSettings, origin_of,
 };
 
 /// One key with its effective value.
@@ -33,7 +33,7 @@ impl Config {
     /// The keys of each `[[token]]` table, those first that say whose it is; nothing if
     /// the file has no table.
     pub fn table_settings(&self) -> Vec<Vec<Setting>> {
-        if self.given.token.is_empty() {
+        if self.given.tables.is_empty() {
             return Vec::new();
         }
         let tables = self.tables.iter().zip(&self.table_origins);
@@ -74,7 +74,7 @@ impl Config {
 }
 
 impl Table {
-    fn settings(&self, origins: &BTreeMap<&'static str, Origin>) -> Vec<Setting> {
+    fn settings(&self, origins: &Origins) -> Vec<Setting> {
         let when = &self.when;
         let some = |values: &[String]| (!values.is_empty()).then(|| list(values));
         let hosts = (!when.remote_hosts.is_empty()).then(|| list(&when.remote_hosts));
@@ -128,12 +128,8 @@ impl TokenSettings {
     }
 }
 
-fn setting(
-    key: &'static str,
-    value: Option<String>,
-    origins: &BTreeMap<&'static str, Origin>,
-) -> Setting {
-    let origin = origins.get(key).copied().unwrap_or(Origin::Default);
+fn setting(key: &'static str, value: Option<String>, origins: &Origins) -> Setting {
+    let origin = origin_of(origins, key);
     Setting { key, value, origin }
 }
 
@@ -151,7 +147,7 @@ fn text(value: impl std::fmt::Display) -> String {
 }
 
 /// The text as a string of TOML: what JSON writes as a string, TOML reads as the same.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -174,6 +170,7 @@ mod tests {
                      uid_domain = \"b.c\"\nkid = [\"x\", \"POOL\"]\ntimeout = \"500ms\"\n\
                      allow_users = [\"a\\\"b\"]\ntoken_max_age = \"2h\"\n\
                      issued_token_expiration = 600\non_close = \"linger\"\n\
+                     store = \"private\"\nissuer = \"schedd\"\non_failure = \"deny\"\n\
                      condor_config = \"/c\"\nschedd_name = \"a@b\"\nschedd_pool = \"cm\"\n";
         let config = Config::parse(given, Path::new("/x")).unwrap();
         let settings = config.settings();

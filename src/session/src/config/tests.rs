@@ -158,7 +158,7 @@ fn what_nobody_writes_down_is_what_htcondor_says() {
     assert_eq!(token.key_file(&token.kids[0]), Path::new("/h/keys/site"));
     assert_eq!(token.pool_signing_key_form, idtoken::KeyForm::Password);
     assert_eq!(token.lifetime_of(true).as_secs(), 600);
-    let origin = |key| config.origins[key];
+    let origin = |key| config.origin(key);
     assert_eq!(origin("trust_domain"), Origin::HTCondor);
     assert_eq!(origin("kid"), Origin::HTCondor);
     assert_eq!(origin("uid_domain"), Origin::File);

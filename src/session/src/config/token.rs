@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use idtoken::{KeyForm, Kid, Lifetime, Scope, TrustDomain, UidDomain};
 
-use super::keys::{AbsolutePath, Given, IssuerChoice, Kids};
+use super::Picker;
 use super::remote::RemoteHost;
-use super::{Layers, Origin, Origins};
+use super::value::{IssuerChoice, Value};
 use crate::error::{Error, Result};
 
 /// Where Debian's and Red Hat's packages put it.
@@ -88,62 +88,48 @@ pub struct TokenSettings {
 
 impl TokenSettings {
     /// What holds by all layers, the first that says something first.
-    pub(super) fn merge(layers: &Layers<'_>, from: &mut Origins) -> Self {
-        macro_rules! pick {
-            ($key:ident) => {
-                from.pick(stringify!($key), layers, |given| given.$key.clone())
-            };
-            ($key:ident, $htcondor:ident) => {
-                from.pick_or(
-                    stringify!($key),
-                    layers,
-                    |given| given.$key.clone(),
-                    layers.htcondor.and_then(|said| said.$htcondor.clone()),
-                )
-            };
-        }
-        let asked = layers.htcondor;
-        let from_htcondor = asked.and_then(|said| said.issuer_key.clone());
-        let given_kids = pick!(kid);
-        let kids_are_given = given_kids.is_some();
-        if !kids_are_given && from_htcondor.is_some() {
-            from.set("kid", Origin::HTCondor);
-        }
-        let kids = given_kids.map_or_else(
-            || vec![from_htcondor.unwrap_or_else(Kid::pool)],
-            |Kids(kids)| kids,
-        );
-        let (password_directory, pool_signing_key_file) = key_paths(layers, from);
-        let trust_domain = pick!(trust_domain, trust_domain);
-        let uid_domain = pick!(uid_domain, uid_domain);
-        let is_password = pick!(pool_signing_key_is_password, pool_signing_key_is_password);
+    pub(super) fn merge(from: &mut Picker<'_>) -> Self {
+        let (password_directory, pool_signing_key_file) = key_paths(from);
         Self {
-            issuer: pick!(issuer).unwrap_or(IssuerChoice::Auto),
-            kids,
-            kids_are_given,
-            lifetime: pick!(lifetime).unwrap_or(Lifetime::HOUR),
-            lifetime_unrenewed: pick!(lifetime_unrenewed).unwrap_or(Lifetime::DAY),
-            token_max_age: pick!(token_max_age, token_max_age),
-            issued_token_expiration: pick!(issued_token_expiration, issued_token_expiration),
-            scope: pick!(scope).and_then(|given| given.0),
-            trust_domain,
+            issuer: match from.pick("issuer") {
+                Some(Value::Issuer(choice)) => *choice,
+                _ => IssuerChoice::Auto,
+            },
+            kids: match from.pick("kid") {
+                Some(Value::Kids(kids)) => kids.clone(),
+                _ => vec![Kid::pool()],
+            },
+            kids_are_given: from.is_given("kid"),
+            lifetime: from.lifetime("lifetime").unwrap_or(Lifetime::HOUR),
+            lifetime_unrenewed: from.lifetime("lifetime_unrenewed").unwrap_or(Lifetime::DAY),
+            token_max_age: from.lifetime("token_max_age"),
+            issued_token_expiration: from.lifetime("issued_token_expiration"),
+            scope: match from.pick("scope") {
+                Some(Value::Scope(scope)) => scope.clone(),
+                _ => None,
+            },
+            trust_domain: match from.pick("trust_domain") {
+                Some(Value::TrustDomain(domain)) => Some(domain.clone()),
+                _ => None,
+            },
             trust_domain_is_given: from.is_given("trust_domain"),
-            uid_domain,
+            uid_domain: match from.pick("uid_domain") {
+                Some(Value::UidDomain(domain)) => Some(domain.clone()),
+                _ => None,
+            },
             uid_domain_is_given: from.is_given("uid_domain"),
             password_directory,
             pool_signing_key_file,
-            pool_signing_key_form: if is_password.unwrap_or(false) {
-                KeyForm::Password
-            } else {
-                KeyForm::Plain
+            pool_signing_key_form: match from.pick("pool_signing_key_is_password") {
+                Some(Value::Flag(true)) => KeyForm::Password,
+                _ => KeyForm::Plain,
             },
-            condor_config: pick!(condor_config).map(|path| path.0),
-            condor_token_fetch: pick!(condor_token_fetch)
-                .map_or_else(|| CONDOR_TOKEN_FETCH.into(), |path| path.0),
-            schedd_name: pick!(schedd_name).map(|name| name.0),
-            schedd_pool: pick!(schedd_pool).map(|name| name.0),
-            why_unset: layers.why_unset.map(str::to_owned),
-            file: layers.path.to_owned(),
+            condor_config: from.path("condor_config"),
+            condor_token_fetch: from.path_or("condor_token_fetch", CONDOR_TOKEN_FETCH),
+            schedd_name: from.text("schedd_name"),
+            schedd_pool: from.text("schedd_pool"),
+            why_unset: from.layers.why_unset.map(str::to_owned),
+            file: from.layers.path.to_owned(),
         }
     }
 
@@ -197,28 +183,20 @@ impl TokenSettings {
 /// The directory of the signing keys and the file of POOL.
 ///
 /// Whoever names a directory and no file means the POOL in that directory.
-fn key_paths(layers: &Layers<'_>, from: &mut Origins) -> (PathBuf, PathBuf) {
-    let pool_in = |given: &Given| {
-        let in_directory = || Some(given.password_directory.as_ref()?.0.join("POOL"));
-        let named = given.pool_signing_key_file.as_ref();
-        named.map(|path| path.0.clone()).or_else(in_directory)
-    };
-    let asked = layers.htcondor;
-    let pool = from.pick_or(
-        "pool_signing_key_file",
-        layers,
-        pool_in,
-        asked.and_then(|said| said.pool_signing_key_file.clone()),
-    );
-    let directory = from.pick_or(
-        "password_directory",
-        layers,
-        |given| given.password_directory.clone(),
-        asked
-            .and_then(|said| said.password_directory.clone())
-            .map(AbsolutePath),
-    );
-    let directory = directory.map_or_else(|| PASSWORD_DIRECTORY.into(), |path| path.0);
-    let pool = pool.unwrap_or_else(|| directory.join("POOL"));
+fn key_paths(from: &mut Picker<'_>) -> (PathBuf, PathBuf) {
+    let directory = from.path_or("password_directory", PASSWORD_DIRECTORY);
+    let mut pool = directory.join("POOL");
+    for (given, origin) in from.layers.all() {
+        pool = match (
+            given.get("pool_signing_key_file"),
+            given.get("password_directory"),
+        ) {
+            (Some(Value::Path(file)), _) => file.clone(),
+            (_, Some(Value::Path(directory))) => directory.join("POOL"),
+            _ => continue,
+        };
+        from.origins.push(("pool_signing_key_file", origin));
+        break;
+    }
     (directory, pool)
 }
