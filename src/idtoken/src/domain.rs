@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::ClaimError;
 
 const LIMIT: usize = 255;
@@ -12,8 +10,7 @@ const LIMIT: usize = 255;
 macro_rules! domain {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(String);
 
         impl $name {
@@ -32,14 +29,6 @@ macro_rules! domain {
                     return Err(ClaimError::Domain(text.to_owned()));
                 }
                 Ok(Self(text.to_owned()))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = ClaimError;
-
-            fn try_from(text: String) -> Result<Self, ClaimError> {
-                text.parse()
             }
         }
 

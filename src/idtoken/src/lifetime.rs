@@ -3,9 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
-
 use crate::error::ClaimError;
 
 const DAY: u64 = 24 * 3600;
@@ -71,36 +68,6 @@ impl fmt::Display for Lifetime {
             }
         }
         write!(f, "{seconds}s")
-    }
-}
-
-impl<'de> Deserialize<'de> for Lifetime {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrSeconds;
-        impl Visitor<'_> for TextOrSeconds {
-            type Value = Lifetime;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a lifetime such as \"1h\" or \"90s\", from 1s to 3650d")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Lifetime, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Lifetime, E> {
-                u64::try_from(seconds)
-                    .ok()
-                    .and_then(Lifetime::from_secs)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(seconds), &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Lifetime, E> {
-                Lifetime::from_secs(seconds)
-                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(seconds), &self))
-            }
-        }
-        deserializer.deserialize_any(TextOrSeconds)
     }
 }
 
