@@ -7,9 +7,9 @@
 //! then left to the kernel (the module is linked with `-z nodelete`, so its
 //! code stays mapped).
 
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -41,41 +41,88 @@ pub fn as_user<T: Send + 'static>(
         groups: user.groups.clone(),
         euid,
     };
-    let (answer, answered) = sync_channel(1);
+    let slot = Arc::new(Mutex::new(None));
+    let answer = Arc::clone(&slot);
+    let job = move |became: Result<()>| {
+        let result = became.and_then(|()| work());
+        // The caller may have stopped waiting: the answer then ends with this slot.
+        *lock(&answer) = Some(result);
+    };
+    if !run(who, deadline, Box::new(job))? {
+        return Err(Error::HomeTimeout {
+            home: user.home.clone(),
+            waited: deadline.waited(),
+        });
+    }
+    // A thread that panicked has left no answer.
+    let answer = lock(&slot).take();
+    answer.unwrap_or(Err(Error::ActingDied))
+}
+
+/// What a thread does when it has become the user, or could not.
+type Job = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// Runs `job` on a thread of its own; whether the thread is over by the deadline.
+///
+/// One function for all jobs: each kind of its own would bring the making of threads into
+/// every host once more.
+fn run(who: Who, deadline: Deadline, job: Job) -> Result<bool> {
+    let over = Arc::new(Over::default());
     let dumpable = Dumpable::keep();
     let thread = {
         // The thread inherits the mask: no signal of the host is ever handled on it.
         let _mask = BlockedSignals::new()?;
+        let says = SaysOver(Arc::clone(&over));
         Builder::new()
             .stack_size(STACK)
             .spawn(move || {
-                let result = who.become_them().and_then(|()| work());
-                // The caller may have stopped waiting.
-                let _ = answer.send(result);
+                // The last to be dropped, even by a panic: the job is gone with all it has.
+                let _says = says;
+                job(who.become_them());
             })
             .map_err(|source| Error::Acting {
                 doing: "make a thread",
                 source,
             })?
     };
-    let answer = answered.recv_timeout(deadline.remaining());
+    let is_over = over.wait(deadline.remaining());
     drop(dumpable);
-    match answer {
-        Ok(result) => {
-            // The answer is the thread's last act; joining it gives the host back its thread
-            // count.
-            let _ = thread.join();
-            result
-        }
-        Err(RecvTimeoutError::Timeout) => Err(Error::HomeTimeout {
-            home: user.home.clone(),
-            waited: deadline.waited(),
-        }),
-        Err(RecvTimeoutError::Disconnected) => {
-            let _ = thread.join();
-            Err(Error::ActingDied)
-        }
+    if is_over {
+        // Saying so is the thread's last act; joining it gives the host back its thread count.
+        let _ = thread.join();
     }
+    Ok(is_over)
+}
+
+/// Whether a thread is over, and whoever waits for that.
+#[derive(Default)]
+struct Over {
+    is_over: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Over {
+    fn wait(&self, patience: Duration) -> bool {
+        let is_over = lock(&self.is_over);
+        let waited = self
+            .changed
+            .wait_timeout_while(is_over, patience, |is_over| !*is_over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Says that its thread is over, however it ends.
+struct SaysOver(Arc<Over>);
+
+impl Drop for SaysOver {
+    fn drop(&mut self) {
+        *lock(&self.0.is_over) = true;
+        self.0.changed.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that changes its fsuid takes from the whole process the attribute
@@ -92,7 +139,7 @@ static KEPT: Mutex<(usize, Option<i32>)> = Mutex::new((0, None));
 
 impl Dumpable {
     fn keep() -> Self {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&KEPT);
         if kept.0 == 0 {
             kept.1 = sys::dumpable().ok();
         }
@@ -103,7 +150,7 @@ impl Dumpable {
 
 impl Drop for Dumpable {
     fn drop(&mut self) {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&KEPT);
         kept.0 -= 1;
         let changed = |before: &i32| sys::dumpable().is_ok_and(|now| now != *before);
         if let Some(before) = kept.1.filter(|before| kept.0 == 0 && changed(before)) {
@@ -162,7 +209,8 @@ impl Drop for BlockedSignals {
 mod tests {
     use super::*;
     use std::path::PathBuf;
-    use std::time::{Duration, Instant};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
 
     fn me() -> (User, u32) {
         let uid = nix::unistd::geteuid().as_raw();
@@ -258,10 +306,70 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_the_work_is_an_error_for_the_caller() {
+    fn a_panic_in_the_work_is_an_error_for_the_caller_at_once() {
         let (user, euid) = me();
+        let started = Instant::now();
         let result: Result<()> = as_user(&user, euid, soon(), || panic!("on purpose"));
         assert!(matches!(result, Err(Error::ActingDied)), "{result:?}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    }
+
+    /// Says when it is dropped, and takes its time for it.
+    struct Slow(Arc<AtomicBool>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            std::thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_the_work_had_is_gone_when_there_is_an_answer() {
+        let (mut user, euid) = me();
+        let works: [fn() -> Result<()>; 3] = [
+            || Ok(()),
+            || Err(Error::ActingDied),
+            || panic!("on purpose"),
+        ];
+        for work in works {
+            let is_gone = Arc::new(AtomicBool::new(false));
+            let had = Slow(Arc::clone(&is_gone));
+            let _ = as_user(&user, euid, soon(), move || {
+                let _had = had;
+                work()
+            });
+            assert!(is_gone.load(Ordering::SeqCst));
+        }
+        user.uid = euid + 4321;
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let had = Slow(Arc::clone(&is_gone));
+        let _ = as_user(&user, 4320, soon(), move || {
+            drop(had);
+            Ok(())
+        });
+        assert!(is_gone.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_dropped_by_the_thread() {
+        let (user, euid) = me();
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let answer = Slow(Arc::clone(&is_gone));
+        let deadline = Deadline::after(Duration::from_millis(20));
+        let result = as_user(&user, euid, deadline, || {
+            std::thread::sleep(Duration::from_millis(200));
+            Ok(answer)
+        });
+        assert!(result.is_err());
+        assert!(!is_gone.load(Ordering::SeqCst));
+        for _ in 0..500 {
+            if is_gone.load(Ordering::SeqCst) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the answer is still there");
     }
 
     #[test]
