@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
 };
-use syslog::{Facility, Formatter3164, Logger};
+use syslog::{Facility, LogFormat};
 
 use crate::deadline::Deadline;
 
@@ -175,30 +175,56 @@ impl Log for Syslog {
         if severity == Severity::Debug && !self.debug {
             return;
         }
-        let formatter = Formatter3164 {
-            facility: Facility::LOG_AUTHPRIV,
-            hostname: None,
-            process: self.program.clone(),
-            pid: std::process::id(),
-        };
         // A host without a log daemon works all the same.
         let waited = Duration::from_micros(self.waited.load(Ordering::Relaxed));
         let started = Instant::now();
         let patience = PATIENCE.saturating_sub(waited);
-        let Ok(backend) = Datagram::connect(&self.socket, patience) else {
+        let Ok(mut daemon) = Datagram::connect(&self.socket, patience) else {
             return;
         };
-        let mut logger = Logger::new(backend, formatter);
-        let message = format!("{}: {text}", self.prefix);
-        let _ = match severity {
-            Severity::Error => logger.err(message),
-            Severity::Warning => logger.warning(message),
-            Severity::Notice => logger.notice(message),
-            Severity::Info => logger.info(message),
-            Severity::Debug => logger.debug(message),
+        let header = Header {
+            process: &self.program,
+            pid: std::process::id(),
         };
+        let message = format_args!("{}: {text}", self.prefix);
+        let _ = header.format(&mut daemon, severity.into(), message);
         let waited = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited.fetch_add(waited, Ordering::Relaxed);
+    }
+}
+
+impl From<Severity> for syslog::Severity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::LOG_ERR,
+            Severity::Warning => Self::LOG_WARNING,
+            Severity::Notice => Self::LOG_NOTICE,
+            Severity::Info => Self::LOG_INFO,
+            Severity::Debug => Self::LOG_DEBUG,
+        }
+    }
+}
+
+/// What stands in front of a message: `<86>sshd[7]: `, as in RFC 3164 but for the time.
+///
+/// A daemon notes when a line comes, and the line comes at once: the time in it would be
+/// the host's local one, which is asked of the C library, and that looks at the host's
+/// environment, reads its files and takes its locks.
+struct Header<'a> {
+    process: &'a str,
+    pid: u32,
+}
+
+impl<T: fmt::Display> LogFormat<T> for Header<'_> {
+    fn format<W: io::Write>(
+        &self,
+        to: &mut W,
+        severity: syslog::Severity,
+        message: T,
+    ) -> syslog::Result<()> {
+        let priority = Facility::LOG_AUTHPRIV as u8 | severity as u8;
+        let Self { process, pid } = self;
+        write!(to, "<{priority}>{process}[{pid}]: {message}").map_err(syslog::Error::Write)
     }
 }
 

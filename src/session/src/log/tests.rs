@@ -36,23 +36,27 @@ fn a_line_is_one_datagram() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let daemon = UnixDatagram::bind(&path).unwrap();
-    let mut logger = Logger::new(
-        Datagram::connect(&path, PATIENCE).unwrap(),
-        Formatter3164 {
-            facility: Facility::LOG_AUTHPRIV,
-            hostname: None,
-            process: "sshd".into(),
-            pid: 7,
-        },
-    );
-    logger.info("token opened").unwrap();
-    let mut buffer = [0; 512];
-    let n = daemon.recv(&mut buffer).unwrap();
-    let text = std::str::from_utf8(&buffer[..n]).unwrap();
-    assert!(
-        text.starts_with("<86>") && text.ends_with(" sshd[7]: token opened"),
-        "{text}"
-    );
+    let lines = [
+        (Severity::Error, "<83>"),
+        (Severity::Warning, "<84>"),
+        (Severity::Notice, "<85>"),
+        (Severity::Info, "<86>"),
+        (Severity::Debug, "<87>"),
+    ];
+    let log = Syslog {
+        program: "sshd".into(),
+        ..log_to(path).with_debug(true)
+    };
+    let pid = std::process::id();
+    for (severity, priority) in lines {
+        log.write(severity, "token opened user=alice");
+        let mut buffer = [0; 512];
+        let n = daemon.recv(&mut buffer).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&buffer[..n]).unwrap(),
+            format!("{priority}sshd[{pid}]: pam_idtoken: token opened user=alice")
+        );
+    }
 }
 
 #[test]
