@@ -1,0 +1,209 @@
+//! What a session needs is done, under the lock of its record.
+
+use std::sync::Arc;
+
+use super::{Job, LOCK_PATIENCE, NO_TABLE, One};
+use crate::audit::Event;
+use crate::deadline::Deadline;
+use crate::ending;
+use crate::error::{Error, Result};
+use crate::home::{Contents, Missing};
+use crate::issuer::Request;
+use crate::open::log_removed;
+use crate::policy::table_named;
+use crate::reconcile::What;
+use crate::reconcile::due::{FileNeed, Need};
+use crate::record::{Place, Record, RecordName};
+use crate::state::Locked;
+
+impl One<'_> {
+    /// Takes the lock, looks again and does what is needed now.
+    pub(super) fn work(&mut self, name: &RecordName) -> Result<()> {
+        // A lock is held for long by a thread that waits for a home: others are not to wait for it.
+        let deadline = Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()));
+        let locked = match self.sessions.lock(name, deadline) {
+            Ok(Some(locked)) => locked,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                self.end_private(name)?;
+                return Err(error);
+            }
+        };
+        let mut record = locked.read()?;
+        match self.need(&record)? {
+            Need::Nothing => Ok(()),
+            need @ Need::End(event) => {
+                ending::end(locked, &record, event, self.deadline, &self.journal())?;
+                self.would(&need, &record);
+                Ok(())
+            }
+            Need::Write => self.write_late(locked, record),
+            Need::Files(needs) => {
+                let mut locked = locked;
+                let mut result = Ok(());
+                for (number, need) in needs {
+                    // One that fails, such as for its schedd, keeps no other from its turn.
+                    let done = self.file(&mut locked, &mut record, number, need);
+                    let is_silent = matches!(done, Err(Error::HomeTimeout { .. }));
+                    result = result.and(done);
+                    if is_silent {
+                        break;
+                    }
+                }
+                result
+            }
+            Need::Strays => self.strays(locked, record),
+        }
+    }
+
+    /// The private store of a session that has ended goes though a home that does not
+    /// answer keeps the lock of its record.
+    fn end_private(&mut self, name: &RecordName) -> Result<()> {
+        let Some(record) = self.sessions.read(name)? else {
+            return Ok(());
+        };
+        if record.place == Place::Private && matches!(self.need(&record)?, Need::End(_)) {
+            ending::clear_private(&record, None, self.deadline, &self.journal())?;
+        }
+        Ok(())
+    }
+
+    fn strays(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
+        match ending::remove_tokens(&record, locked.share(), self.deadline, &self.journal()) {
+            // Nothing was ever written there.
+            Ok(_) | Err(Error::Away { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        record.strays.clear();
+        locked.replace(&record)?;
+        self.would(&Need::Strays, &record);
+        Ok(())
+    }
+
+    /// Writes the tokens of a session whose home did not answer when it opened.
+    fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
+        for number in 0..record.files.len() {
+            if !record.files[number].removed {
+                self.renew(&mut locked, &mut record, number, Job::Late)?;
+            }
+        }
+        locked.forget_pending();
+        self.would(&Need::Write, &record);
+        Ok(())
+    }
+
+    /// Does what one token file needs.
+    fn file(
+        &mut self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        number: usize,
+        need: FileNeed,
+    ) -> Result<()> {
+        match need {
+            FileNeed::Renew(why) => self.renew(locked, record, number, Job::Renew(why))?,
+            FileNeed::Clear => self.renew(locked, record, number, Job::Clear)?,
+            FileNeed::Drop => return self.drop_file(locked, record, number),
+        }
+        if !record.files[number].removed {
+            self.would_file(need, record);
+        }
+        Ok(())
+    }
+
+    /// Signs new tokens and puts them in place of the old ones, and clears dead
+    /// ones away; or only does the latter.
+    fn renew(
+        &mut self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        number: usize,
+        job: Job,
+    ) -> Result<()> {
+        let mut next = record.clone();
+        let contents = self.mint(&mut next, number, job)?;
+        let missing = if job == Job::Late {
+            Missing::NeverWritten
+        } else if record.files[number].is_overdue(self.run.host.now()) {
+            Missing::Expired
+        } else {
+            Missing::Removed
+        };
+        let written = self.write(locked, &mut next, number, job, missing, contents.as_ref());
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => {
+                if self.is_troubled && matches!(error, Error::HomeTimeout { .. }) {
+                    // The thread may have written it all the same.
+                    self.note(job, &next, number);
+                }
+                return Err(error);
+            }
+        };
+        log_removed(self.run.log, record, &written.removed);
+        if !written.is_there {
+            record.files[number].removed = true;
+            locked.replace(record)?;
+            let file = &record.files[number..=number];
+            self.journal().log_line(Event::Removed, record, file, None);
+            self.journal().note(Event::Removed, record, file);
+            self.done(What::Removed, record, "its user took the token away");
+            return Ok(());
+        }
+        if self.is_troubled {
+            self.note(job, &next, number);
+        }
+        next.files[number].clear_at = written.in_the_way_at;
+        next.home_id = written.home_id.or(next.home_id);
+        locked.replace(&next)?;
+        *record = next;
+        let file = &record.files[number..=number];
+        match job {
+            Job::Renew(why) => {
+                let why = why.to_string();
+                self.journal()
+                    .log_line(Event::Renewed, record, file, Some(&why));
+            }
+            Job::Late => self.journal().log_line(Event::Delayed, record, file, None),
+            Job::Clear => {}
+        }
+        Ok(())
+    }
+
+    /// New tokens for a file of a record, unless only the way is to be cleared.
+    fn mint(&self, next: &mut Record, number: usize, job: Job) -> Result<Option<Contents>> {
+        if job == Job::Clear {
+            return Ok(None);
+        }
+        let tables = self.tables(next)?;
+        let name = next.files[number].table.as_deref();
+        let table = table_named(self.run.config, &tables, name);
+        let (index, table) = table.ok_or_else(|| Error::Config(NO_TABLE.to_owned()))?;
+        let issuer = self.run.issuer(index);
+        let issuer = issuer.map_err(|why| Error::Config(why.to_owned()))?;
+        let batch = issuer.issue(Request {
+            user: &next.user,
+            euid: self.run.host.euid,
+            now: self.run.host.now(),
+            lifetime: table.token.lifetime_of(self.run.is_renewed),
+            deadline: self.deadline,
+        })?;
+        next.files[number].tokens = batch.tokens;
+        if !self.is_troubled {
+            // First: whatever happens from here on, the ids of all tokens that may exist are
+            // known. Where every run fails that would be a line in the audit each time.
+            self.note(job, next, number);
+        }
+        Ok(Some(Arc::new(batch.contents)))
+    }
+
+    fn note(&self, job: Job, next: &Record, number: usize) {
+        let event = match job {
+            Job::Renew(_) => Event::Renewed,
+            Job::Late => Event::Delayed,
+            Job::Clear => return,
+        };
+        self.journal()
+            .note(event, next, &next.files[number..=number]);
+    }
+}
