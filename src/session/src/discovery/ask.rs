@@ -8,8 +8,6 @@
 //! for names instead would not do: undefined ones are told on stderr only, and a
 //! value may have several lines.
 
-use std::collections::BTreeMap;
-
 use super::{Source, Why};
 use crate::child::{self, Program};
 use crate::deadline::Deadline;
@@ -52,12 +50,19 @@ const USUAL: [&str; 5] = [
 /// What the tool answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// The values, by name; empty if not defined.
-    pub(super) values: BTreeMap<String, String>,
+    /// A value for each of [`NAMES`]; empty if not defined.
+    pub(super) values: Vec<String>,
     /// The files and directories they come from.
     pub(super) paths: Vec<String>,
     /// Whether something else had a part in it.
     pub(super) unwatched: bool,
+}
+
+/// The value of that name.
+pub(super) fn value<'a>(values: &'a [String], name: &str) -> &'a str {
+    let mut values = NAMES.iter().zip(values);
+    let found = values.find(|(known, _)| **known == name);
+    found.map_or("", |(_, value)| value)
 }
 
 /// Adds what has a part in every answer: the tool and the files where HTCondor
@@ -68,9 +73,11 @@ pub(super) fn add_usual(paths: &mut Vec<String>, source: &Source<'_>) {
         .into_iter()
         .flatten()
         .map(|p| p.to_string_lossy().into_owned());
-    paths.extend(own.chain(USUAL.map(str::to_owned)));
-    paths.sort_unstable();
-    paths.dedup();
+    for path in own.chain(USUAL.map(str::to_owned)) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
 }
 
 /// Asks once.
@@ -115,7 +122,7 @@ pub(super) fn ask(source: &Source<'_>, deadline: Deadline) -> Result<Asked, Why>
 
 /// Takes sources and values apart; none if anything is not where it has to be.
 fn parse(text: &str) -> Option<Asked> {
-    let mut values = BTreeMap::new();
+    let mut values = Vec::with_capacity(NAMES.len());
     // Every mark is at the beginning of a line, so a first line is needed.
     let text = format!("\n{text}");
     let mark = format!("\n{MARK}");
@@ -123,7 +130,7 @@ fn parse(text: &str) -> Option<Asked> {
     let sources = parts.next()?;
     for name in NAMES {
         let value = parts.next()?.strip_prefix(name)?.strip_prefix('=')?;
-        values.insert(name.to_owned(), value.trim().to_owned());
+        values.push(value.trim().to_owned());
     }
     if parts.next()?.trim_end() != END || parts.next().is_some() {
         return None;
@@ -138,7 +145,7 @@ fn parse(text: &str) -> Option<Asked> {
             paths.push(from_root(source));
         }
     }
-    let list = |name: &str| values.get(name).map_or("", String::as_str);
+    let list = |name: &str| value(&values, name);
     let separators = |c: char| c == ',' || c.is_whitespace();
     for name in ["LOCAL_CONFIG_DIR", "PERSISTENT_CONFIG_DIR"] {
         let dirs = list(name).split(separators).filter(|dir| !dir.is_empty());
@@ -187,11 +194,11 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            asked.values["TRUST_DOMAIN"],
+            value(&asked.values, "TRUST_DOMAIN"),
             "a\nUID_DOMAIN=spoof\nNot defined: X"
         );
-        assert_eq!(asked.values["UID_DOMAIN"], "lab.test");
-        assert_eq!(asked.values["SEC_TOKEN_MAX_AGE"], "");
+        assert_eq!(value(&asked.values, "UID_DOMAIN"), "lab.test");
+        assert_eq!(value(&asked.values, "SEC_TOKEN_MAX_AGE"), "");
         let paths = [
             "/etc/condor/condor_config",
             "/c/a b",
@@ -239,7 +246,7 @@ mod tests {
         fn a_value_comes_out_as_it_went_in(value in "[ -~\n]{0,40}") {
             prop_assume!(!value.contains(MARK));
             let asked = parse(&printed("", |_| value.clone())).unwrap();
-            prop_assert!(asked.values.values().all(|v| v == value.trim()));
+            prop_assert!(asked.values.iter().all(|v| v == value.trim()));
         }
     }
 }

@@ -1,88 +1,27 @@
-//! What is kept of an answer: one file in `run_dir`, replaced in one step by
+//! Where an answer is kept: one file in `run_dir`, replaced in one step by
 //! whoever holds the lock beside it.
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::stat::fstat;
-use serde::{Deserialize, Serialize};
 
-use super::watch::Watched;
-use super::{Found, HTCondor, Source, Why};
+use super::Source;
+use super::kept::Kept;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result, refuse_unsafe};
 
-const NAME: &str = "htcondor.json";
-const NEW: &str = ".htcondor.json.new";
+const NAME: &str = "htcondor.kept";
+const NEW: &str = ".htcondor.kept.new";
 const LOCK: &str = "htcondor.lock";
-/// Of the file's form; another one is not read.
-const VERSION: u32 = 1;
 /// More than any answer needs, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 /// How often a lock is tried.
 const TRY: Duration = Duration::from_millis(10);
-
-/// What is kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Kept {
-    version: u32,
-    tool: PathBuf,
-    condor_config: Option<PathBuf>,
-    /// When it was asked, in seconds since 1970 UTC.
-    pub(super) asked: u64,
-    /// Until when nobody asks again while nothing changes.
-    pub(super) until: u64,
-    /// The last answer there was.
-    pub(super) values: Option<BTreeMap<String, String>>,
-    /// Why there was none when it was last asked.
-    pub(super) failure: Option<Why>,
-    /// What answer or failure depend on.
-    pub(super) watched: Vec<Watched>,
-    /// Whether any of it may be on a file system that does not answer.
-    pub(super) remote: bool,
-}
-
-impl Kept {
-    /// What nothing is known of yet.
-    pub(super) fn new(source: &Source<'_>, now: u64) -> Self {
-        Self {
-            version: VERSION,
-            tool: source.tool.to_owned(),
-            condor_config: source.condor_config.map(Path::to_owned),
-            asked: now,
-            until: now,
-            values: None,
-            failure: None,
-            watched: Vec::new(),
-            remote: false,
-        }
-    }
-
-    pub(super) fn answer(&self) -> Option<HTCondor> {
-        self.values.as_ref().map(HTCondor::new)
-    }
-
-    pub(super) fn found(self) -> Found {
-        match (self.answer(), self.failure) {
-            (Some(answer), None) => Found::Fresh(answer),
-            (Some(answer), Some(why)) => Found::Old(answer, why),
-            (None, Some(why)) => Found::Nothing(why),
-            (None, None) => Found::Nothing(Why::Broken("nobody was asked".into())),
-        }
-    }
-
-    /// A tool that is not there costs nothing to look for again; an answer of
-    /// before is kept.
-    pub(super) fn is_worth_keeping(&self) -> bool {
-        self.values.is_some() || matches!(self.failure, Some(Why::Broken(_)))
-    }
-}
 
 /// Reads what is kept for this source, however old it is; none if there is
 /// nothing or it can not be trusted.
@@ -101,11 +40,7 @@ pub(super) fn read(source: &Source<'_>, euid: u32) -> Option<Kept> {
     }
     let mut text = Vec::with_capacity(usize::try_from(size).ok()? + 1);
     file.take(LIMIT).read_to_end(&mut text).ok()?;
-    let kept: Kept = serde_json::from_slice(&text).ok()?;
-    let is_for_it = kept.version == VERSION
-        && kept.tool == source.tool
-        && kept.condor_config.as_deref() == source.condor_config;
-    is_for_it.then_some(kept)
+    Kept::from_text(std::str::from_utf8(&text).ok()?, source)
 }
 
 /// The right to ask and to keep the answer.
@@ -166,9 +101,8 @@ impl<'a> Locked<'a> {
     }
 
     /// Replaces what is kept.
-    pub(super) fn write(&self, kept: &Kept) -> io::Result<()> {
+    pub(super) fn write(&self, text: &str) -> io::Result<()> {
         let new = self.run_dir.join(NEW);
-        let text = serde_json::to_vec(kept)?;
         // What a crash left; nobody else is writing now.
         let _ = std::fs::remove_file(&new);
         let mut file = File::options()
@@ -177,7 +111,7 @@ impl<'a> Locked<'a> {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(&new)?;
-        file.write_all(&text)?;
+        file.write_all(text.as_bytes())?;
         // The host's umask is not ours.
         file.set_permissions(Permissions::from_mode(0o644))?;
         std::fs::rename(&new, self.run_dir.join(NAME))

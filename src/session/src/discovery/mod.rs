@@ -10,6 +10,7 @@
 
 mod ask;
 mod cache;
+mod kept;
 mod values;
 mod watch;
 
@@ -18,14 +19,13 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use values::HTCondor;
 
 use crate::child::ChildError;
 use crate::deadline::Deadline;
 use ask::Asked;
-use cache::{Kept, Locked};
+use cache::Locked;
+use kept::Kept;
 use watch::{Watched, look_at};
 
 /// How long an answer is good while nothing changed, in seconds. The name
@@ -83,7 +83,7 @@ impl Found {
 }
 
 /// Why HTCondor's configuration could not be read; one sentence for the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// There is no condor_config_val.
     NotInstalled(String),
@@ -140,9 +140,12 @@ pub fn look(source: &Source<'_>, euid: u32, deadline: Deadline, now: u64) -> Fou
     let kept = ask_and_keep(source, kept, deadline, now);
     // One login that came late must not speak for all others.
     let is_fair = had_time || kept.failure.is_none() || !deadline.passed();
-    if is_fair && kept.is_worth_keeping() {
+    if is_fair
+        && kept.is_worth_keeping()
+        && let Some(text) = kept.to_text(source)
+    {
         // Without it the next login asks again, and that is all.
-        let _ = locked.write(&kept);
+        let _ = locked.write(&text);
     }
     kept.found()
 }
@@ -160,8 +163,8 @@ fn not_there(tool: &Path) -> Why {
 /// What is kept, if it still holds.
 fn current(kept: &Kept, now: u64, deadline: Deadline) -> Option<Found> {
     let is_in_time = (kept.asked..kept.until).contains(&now);
-    (is_in_time && watch::is_unchanged(&kept.watched, kept.remote, deadline))
-        .then(|| kept.clone().found())
+    (is_in_time && watch::is_unchanged(&kept.watched, kept.is_remote(), deadline))
+        .then(|| kept.found())
 }
 
 fn old_or_nothing(kept: Option<&Kept>, why: Why) -> Found {
@@ -177,10 +180,9 @@ fn ask_and_keep(source: &Source<'_>, old: Option<Kept>, deadline: Deadline, now:
         let paths = old.watched.into_iter().map(|watched| watched.path);
         (old.values, paths.collect())
     });
-    let mut kept = Kept::new(source, now);
+    let mut kept = Kept::new(now);
     let (result, watched) = ask_until_settled(source, old_watched, deadline);
     kept.watched = watched;
-    kept.remote = kept.watched.iter().any(|watched| watched.remote);
     match result {
         Ok((asked, settled)) => {
             let good = match (settled, asked.unwatched) {

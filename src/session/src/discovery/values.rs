@@ -1,9 +1,10 @@
 //! What the values mean; each that can not be used is named and left out.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use idtoken::{Kid, Lifetime, TrustDomain, UidDomain};
+
+use super::ask;
 
 /// How much of an odd value is shown.
 const SHOWN: usize = 60;
@@ -40,7 +41,7 @@ pub struct HTCondor {
 
 impl HTCondor {
     /// Reads the values; one that is empty is not defined, as it is for HTCondor.
-    pub(super) fn new(values: &BTreeMap<String, String>) -> Self {
+    pub(super) fn new(values: &[String]) -> Self {
         let mut values = Values {
             values,
             odd: Vec::new(),
@@ -78,13 +79,13 @@ impl HTCondor {
 }
 
 struct Values<'a> {
-    values: &'a BTreeMap<String, String>,
+    values: &'a [String],
     odd: Vec<String>,
 }
 
 impl Values<'_> {
     fn text(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", String::as_str)
+        ask::value(self.values, name)
     }
 
     fn read<T>(&mut self, name: &str, not: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
@@ -167,8 +168,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(values: &[(&str, &str)]) -> HTCondor {
-        let values = values.iter().map(|(k, v)| ((*k).into(), (*v).into()));
-        HTCondor::new(&values.collect())
+        let value = |name| {
+            let found = values.iter().rfind(|(key, _)| *key == name);
+            found.map_or_else(String::new, |(_, value)| (*value).to_owned())
+        };
+        HTCondor::new(&ask::NAMES.map(value))
     }
 
     fn trust_domain(values: &[(&str, &str)]) -> Option<String> {
@@ -274,8 +278,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_makes_it_panic(text in "\\PC*", which in 0..super::super::ask::NAMES.len()) {
-            let found = read(&[(super::super::ask::NAMES[which], &text)]);
+        fn no_value_makes_it_panic(text in "\\PC*", which in 0..ask::NAMES.len()) {
+            let found = read(&[(ask::NAMES[which], &text)]);
             prop_assert!(found.odd.len() <= 1);
         }
     }

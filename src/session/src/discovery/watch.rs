@@ -7,7 +7,6 @@ use std::thread::Builder;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::statfs::{FsType, statfs};
-use serde::{Deserialize, Serialize};
 
 use crate::deadline::Deadline;
 
@@ -29,8 +28,7 @@ const LOCAL: [u32; 9] = [
 const STACK: usize = 128 * 1024;
 
 /// A path and what stat(2) said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) path: String,
     /// Device, inode, size, and time of change of content and of inode, in
