@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -65,28 +65,33 @@ fn is_remote(path: &str) -> bool {
 
 /// Looks at each path; none if a file system did not answer by the deadline.
 pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Option<Vec<Watched>> {
-    let paths = paths.to_vec();
-    aside(deadline, move || {
-        let watch = |path: String| Watched {
-            seen: see(&path),
-            remote: is_remote(&path),
-            path,
-        };
-        paths.into_iter().map(watch).collect()
-    })
+    let look = |path: &str| Watched {
+        path: path.to_owned(),
+        seen: see(path),
+        remote: is_remote(path),
+    };
+    aside(paths.to_vec(), look, deadline)
 }
 
 /// Whether all that is watched is what it was. `remote` tells whether any of it
 /// may not answer; if none does by the deadline, nothing is known to have changed
 /// and the answer is no.
 pub(super) fn is_unchanged(watched: &[Watched], remote: bool, deadline: Deadline) -> bool {
-    let same = |watched: &Watched| see(&watched.path) == watched.seen;
-    if remote {
-        let watched = watched.to_vec();
-        aside(deadline, move || watched.iter().all(same)).unwrap_or(false)
-    } else {
-        watched.iter().all(same)
+    if !remote {
+        return watched.iter().all(|one| see(&one.path) == one.seen);
     }
+    let paths = watched.iter().map(|one| one.path.clone());
+    // Where it is costs another call, and does not change.
+    let look = |path: &str| Watched {
+        path: path.to_owned(),
+        seen: see(path),
+        remote: true,
+    };
+    aside(paths.collect(), look, deadline).is_some_and(|now| {
+        let both = now.iter().zip(watched);
+        both.into_iter()
+            .all(|(now, before)| now.seen == before.seen)
+    })
 }
 
 /// Whether each of the later ones was there before and was the same.
@@ -94,30 +99,45 @@ pub(super) fn holds(after: &[Watched], before: &[Watched]) -> bool {
     after.iter().all(|after| before.contains(after))
 }
 
-/// Does something that may hang on a thread of its own and waits for it until the
+/// What a thread answers.
+#[derive(Default)]
+struct Answer {
+    seen: Mutex<Option<Vec<Watched>>>,
+    is_there: Condvar,
+}
+
+/// Looks at paths that may hang on a thread of its own and waits for it until the
 /// deadline; the thread is then left to the kernel.
-fn aside<T: Send + 'static>(
+fn aside(
+    paths: Vec<String>,
+    look: fn(&str) -> Watched,
     deadline: Deadline,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (answer, answered) = sync_channel(1);
+) -> Option<Vec<Watched>> {
+    let answer = Arc::new(Answer::default());
+    let its = Arc::clone(&answer);
     // The thread inherits the mask: no signal of the host is ever handled on it.
     let mask = SigSet::all()
         .thread_swap_mask(SigmaskHow::SIG_SETMASK)
         .ok()?;
     let thread = Builder::new().stack_size(STACK).spawn(move || {
+        let seen = paths.iter().map(|path| look(path)).collect();
+        *its.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         // The caller may have stopped waiting.
-        let _ = answer.send(work());
+        its.is_there.notify_one();
     });
     // Setting a mask that was in force a moment ago does not fail.
     let _ = mask.thread_set_mask();
     let thread = thread.ok()?;
-    let result = answered.recv_timeout(deadline.remaining()).ok();
-    if result.is_some() {
+    let seen = answer.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = answer
+        .is_there
+        .wait_timeout_while(seen, deadline.remaining(), |seen| seen.is_none());
+    let seen = waited.unwrap_or_else(PoisonError::into_inner).0.take();
+    if seen.is_some() {
         // The answer is the thread's last act; joining it gives the host back its thread count.
         let _ = thread.join();
     }
-    result
+    seen
 }
 
 #[cfg(test)]
@@ -159,7 +179,15 @@ mod tests {
     fn what_hangs_is_left_at_the_deadline() {
         let started = Instant::now();
         let deadline = Deadline::after(Duration::from_millis(50));
-        let result = aside(deadline, || std::thread::sleep(Duration::from_secs(2)));
+        let look = |path: &str| {
+            std::thread::sleep(Duration::from_secs(2));
+            Watched {
+                path: path.to_owned(),
+                seen: None,
+                remote: true,
+            }
+        };
+        let result = aside(vec!["/".into()], look, deadline);
         assert!(result.is_none() && started.elapsed() < Duration::from_secs(1));
     }
 
