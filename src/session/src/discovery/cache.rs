@@ -1,14 +1,16 @@
 //! Where an answer is kept: one file in `run_dir`, replaced in one step by
 //! whoever holds the lock beside it.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::stat::fstat;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::mkdir;
 
 use super::Source;
 use super::kept::Kept;
@@ -43,6 +45,20 @@ pub(super) fn read(source: &Source<'_>, euid: u32) -> Option<Kept> {
     Kept::from_text(std::str::from_utf8(&text).ok()?, source)
 }
 
+/// Makes a directory and those above it.
+fn make(dir: &Path) -> nix::Result<()> {
+    let above: Vec<&Path> = dir.ancestors().collect();
+    let mut made = Ok(());
+    for dir in above.into_iter().rev() {
+        made = mkdir(dir, Mode::from_bits_truncate(0o755));
+    }
+    match made {
+        // Another session was faster.
+        Err(Errno::EEXIST) => Ok(()),
+        made => made,
+    }
+}
+
 /// The right to ask and to keep the answer.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
@@ -69,11 +85,7 @@ impl<'a> Locked<'a> {
     ) -> Result<Option<Self>> {
         let failed = |doing, path: &Path, e: io::Error| Error::io(doing, path, e);
         if !run_dir.exists() {
-            let made = DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(run_dir);
-            made.map_err(|e| failed("make the directory", run_dir, e))?;
+            make(run_dir).map_err(|e| failed("make the directory", run_dir, e.into()))?;
         }
         let open = |path: &Path, write, flags| {
             // Nobody else may open the lock, or they could hold it.
@@ -115,5 +127,22 @@ impl<'a> Locked<'a> {
         // The host's umask is not ours.
         file.set_permissions(Permissions::from_mode(0o644))?;
         std::fs::rename(&new, self.run_dir.join(NAME))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_with_those_above_it() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("a/b/c");
+        for _ in 0..2 {
+            make(&dir).unwrap();
+            assert!(dir.is_dir());
+        }
+        std::fs::write(dir.join("file"), "").unwrap();
+        assert_eq!(make(&dir.join("file/d")), Err(Errno::ENOTDIR));
     }
 }

@@ -95,14 +95,17 @@ impl Values<'_> {
         }
         let value = read(text);
         if value.is_none() {
-            let shown: String = text.chars().take(SHOWN).collect();
-            let odd = format!(
-                "HTCondor's {name} is {shown:?}, which is {not}; see where \
-                 `condor_config_val -verbose {name}` says it is set"
-            );
-            self.odd.push(odd);
+            self.refuse(name, not);
         }
         value
+    }
+
+    fn refuse(&mut self, name: &str, not: &str) {
+        let shown: String = self.text(name).chars().take(SHOWN).collect();
+        self.odd.push(format!(
+            "HTCondor's {name} is {shown:?}, which is {not}; see where `condor_config_val \
+             -verbose {name}` says it is set"
+        ));
     }
 }
 
