@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Mutex;
 
@@ -26,7 +25,7 @@ type Slot = RefCell<Option<Kept>>;
 
 /// The sessions whose data is in some handle of this process: a close without
 /// data ends none of them.
-static KEPT: Mutex<BTreeSet<SessionId>> = Mutex::new(BTreeSet::new());
+static KEPT: Mutex<Vec<SessionId>> = Mutex::new(Vec::new());
 
 /// A session whose data is in a handle.
 struct Kept(Session);
@@ -34,7 +33,7 @@ struct Kept(Session);
 impl Kept {
     fn new(session: Session) -> Self {
         if let Ok(mut kept) = KEPT.lock() {
-            kept.insert(session.record().session);
+            kept.push(session.record().session);
         }
         Self(session)
     }
@@ -44,7 +43,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         // In a forked child the lock may be held for ever, by a thread that is not there.
         if let Ok(mut kept) = KEPT.try_lock() {
-            kept.remove(&self.0.record().session);
+            kept.retain(|kept| *kept != self.0.record().session);
         }
     }
 }

@@ -8,7 +8,6 @@
 //! is left is the holder's process group, its session (setsid(2)) and its
 //! children, which a process that called setsid(2) and lost its parent is none of.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -67,18 +66,20 @@ impl Trace {
     /// Where there is no control group only processes with the uid of the user
     /// count: a host that holds the sessions of many users has them all below it.
     pub fn is_left(&self, holder: &Holder, uid: u32) -> io::Result<bool> {
-        let pids = match self {
+        let mut pids = match self {
             Self::Cgroup(dir) => pids_in(dir, DEPTH)?,
             _ => all_pids()?,
         };
-        let mut processes = HashMap::new();
+        // A parent is looked up by its pid.
+        pids.sort_unstable();
+        let mut processes = Vec::with_capacity(pids.len());
         for pid in pids {
             // A process that ended in the meantime is not there.
             if let Some(process) = Process::read(pid)? {
-                processes.insert(pid, process);
+                processes.push((pid, process));
             }
         }
-        let is_left = |(pid, process): (&u32, &Process)| {
+        let is_left = |(pid, process): &(u32, Process)| {
             self.holds(*pid, process, holder, &processes)
                 && !is_host(*pid, process, holder)
                 && (matches!(self, Self::Cgroup(_)) || is_owned_by(*pid, uid))
@@ -86,13 +87,7 @@ impl Trace {
         Ok(processes.iter().any(is_left))
     }
 
-    fn holds(
-        &self,
-        pid: u32,
-        process: &Process,
-        holder: &Holder,
-        all: &HashMap<u32, Process>,
-    ) -> bool {
+    fn holds(&self, pid: u32, process: &Process, holder: &Holder, all: &[(u32, Process)]) -> bool {
         match self {
             Self::Cgroup(_) => true,
             Self::AuditSession(id) => audit_session(pid) == Some(*id),
@@ -118,15 +113,15 @@ fn is_host(pid: u32, process: &Process, holder: &Holder) -> bool {
             && program(pid).is_some_and(|own| program(holder.pid) == Some(own)))
 }
 
-fn descends(process: &Process, holder: &Holder, all: &HashMap<u32, Process>) -> bool {
+fn descends(process: &Process, holder: &Holder, all: &[(u32, Process)]) -> bool {
     let mut parent = process.parent;
     for _ in 0..all.len() {
         if parent == holder.pid {
             return true;
         }
-        match all.get(&parent) {
-            Some(process) => parent = process.parent,
-            None => return false,
+        match all.binary_search_by_key(&parent, |(pid, _)| *pid) {
+            Ok(place) => parent = all[place].1.parent,
+            Err(_) => return false,
         }
     }
     false

@@ -92,7 +92,13 @@ impl Line {
 
     /// Adds a field.
     #[must_use]
-    pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub fn field(self, key: &str, value: impl fmt::Display) -> Self {
+        self.with(key, &value)
+    }
+
+    /// One function for all values: each kind of its own would be in every host.
+    #[inline(never)]
+    fn with(mut self, key: &str, value: &dyn fmt::Display) -> Self {
         let value = value.to_string();
         let quoted = value.is_empty() || value.contains([' ', '"', '=']);
         // Writing to a String does not fail.
@@ -118,7 +124,12 @@ impl Line {
 
     /// Adds what went wrong, after a colon.
     #[must_use]
-    pub fn because(mut self, error: impl fmt::Display) -> Self {
+    pub fn because(self, error: impl fmt::Display) -> Self {
+        self.after_colon(&error)
+    }
+
+    #[inline(never)]
+    fn after_colon(mut self, error: &dyn fmt::Display) -> Self {
         self.0.push_str(": ");
         self.push_escaped(&error.to_string());
         self

@@ -40,8 +40,8 @@ pub(super) fn issue(
 ) -> Result<Issued> {
     let lifetimes = Lifetimes::new(config, host, wanted, log);
     let mut keys = Keys::new();
-    let mut issuers = Vec::with_capacity(wanted.tables.len());
-    for (order, index) in wanted.tables.iter().enumerate() {
+    let (mut issuers, mut waiting) = (Vec::with_capacity(wanted.tables.len()), Vec::new());
+    for (place, index) in wanted.tables.iter().enumerate() {
         let table = &config.tables[*index];
         let issuer = Issuer::new(&table.token, host.euid);
         if let Ok(Issuer::Key(signer)) = &issuer {
@@ -50,12 +50,16 @@ pub(super) fn issue(
             }
             keys.push(signer.share_keys());
         }
-        issuers.push((order, table, issuer));
+        let may_wait = matches!(&issuer, Ok(issuer) if issuer.may_wait());
+        let list = if may_wait { &mut waiting } else { &mut issuers };
+        list.push((place, table, issuer));
     }
-    issuers.sort_by_key(|(_, _, issuer)| matches!(issuer, Ok(issuer) if issuer.may_wait()));
-    let mut made: Vec<(usize, &Table, Batch)> = Vec::with_capacity(issuers.len());
+    issuers.append(&mut waiting);
+    // In the order of the tables.
+    let mut made: Vec<Option<(&Table, Batch)>> = Vec::new();
+    made.resize_with(issuers.len(), || None);
     let mut failed = None;
-    for (order, table, issuer) in issuers {
+    for (place, table, issuer) in issuers {
         let request = Request {
             user: &wanted.opening.user,
             euid: host.euid,
@@ -64,7 +68,7 @@ pub(super) fn issue(
             deadline,
         };
         match issuer.and_then(|issuer| issuer.issue(request)) {
-            Ok(batch) => made.push((order, table, batch)),
+            Ok(batch) => made[place] = Some((table, batch)),
             Err(error) => {
                 if wanted.tables.len() > 1 {
                     let line = Line::new("a token could not be made")
@@ -76,22 +80,22 @@ pub(super) fn issue(
             }
         }
     }
-    if made.is_empty() {
-        return Err(failed.unwrap_or_else(|| Error::Config("no token is to be made".into())));
-    }
-    made.sort_by_key(|(order, ..)| *order);
     let mut issued = Issued {
         files: Vec::with_capacity(made.len()),
         contents: Vec::with_capacity(made.len()),
         keys,
-        failed,
+        failed: None,
     };
-    for (number, (_, table, batch)) in made.into_iter().enumerate() {
+    for (number, (table, batch)) in made.into_iter().flatten().enumerate() {
         let name = base.labelled(table.name.as_deref(), number as u64);
         let file = TokenFile::new(table.name.clone(), name, batch.tokens);
         issued.files.push(file);
         issued.contents.push(Contents::new(batch.contents));
     }
+    if issued.files.is_empty() {
+        return Err(failed.unwrap_or_else(|| Error::Config("no token is to be made".into())));
+    }
+    issued.failed = failed;
     Ok(issued)
 }
 

@@ -1,7 +1,6 @@
 //! The user's own tokens, as links in the session's directory: HTCondor's client
 //! looks at one directory only.
 
-use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -40,7 +39,8 @@ pub fn link(dir: &Path, home: &Path) -> Result<Links> {
     let tokens_d = home.join(TOKENS_D);
     let own = own_files(home)?.map(|own| own.files).unwrap_or_default();
     let files = own.into_iter().filter(|(_, leads)| *leads == Leads::ToFile);
-    let mut wanted: BTreeSet<CString> = files.map(|(name, _)| name).take(LIMIT).collect();
+    // In the order of their names, as they were listed.
+    let mut wanted: Vec<CString> = files.map(|(name, _)| name).take(LIMIT).collect();
     let mut links = Links::default();
     let mut listing = Dir::openat(&fd, ".", dir_flags(), Mode::empty()).map_err(failed)?;
     for entry in listing.iter() {
@@ -48,7 +48,9 @@ pub fn link(dir: &Path, home: &Path) -> Result<Links> {
         let name = entry.file_name();
         let is_link = matches!(entry.file_type(), Some(Type::Symlink) | None);
         // A name that is taken is taken, by a link of ours or by its user.
-        if !wanted.remove(name) && is_link && is_ours(&fd, name, &tokens_d) {
+        if let Ok(place) = wanted.binary_search_by(|other| other.as_c_str().cmp(name)) {
+            wanted.remove(place);
+        } else if is_link && is_ours(&fd, name, &tokens_d) {
             let removed = unlinkat(&fd, name, UnlinkatFlags::NoRemoveDir);
             links.removed += usize::from(removed.is_ok());
         }

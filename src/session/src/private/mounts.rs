@@ -48,8 +48,10 @@ fn mount_points(top: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
         let path = Path::new(OsStr::from_bytes(&path)).strip_prefix(top).ok()?;
         path.starts_with(name).then(|| path.to_owned())
     };
-    let mut points: Vec<PathBuf> = table.split(|b| *b == b'\n').filter_map(inner).collect();
-    points.sort();
+    let mut points: Vec<PathBuf> = Vec::new();
+    for point in table.split(|b| *b == b'\n').filter_map(inner) {
+        points.insert(points.partition_point(|other| *other <= point), point);
+    }
     Ok(points)
 }
 
