@@ -63,8 +63,11 @@ impl Scope {
         if set.contains(&Authorization::Write) {
             set.push(Authorization::Read);
         }
-        set.sort_unstable();
-        set.dedup();
+        // Each once, in the order they are declared in.
+        let set: Vec<_> = Authorization::ALL
+            .into_iter()
+            .filter(|known| set.contains(known))
+            .collect();
         Ok(if set.is_empty() {
             None
         } else {

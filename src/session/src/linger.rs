@@ -139,7 +139,7 @@ fn scope(lines: &str, top: &Path) -> Option<PathBuf> {
         };
         let name = path.rsplit('/').next()?;
         name.strip_prefix("session-")?.strip_suffix(".scope")?;
-        if path.contains("/../") {
+        if path.split('/').any(|part| part == "..") {
             return None;
         }
         tops.iter()
