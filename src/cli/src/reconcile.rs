@@ -4,6 +4,7 @@ use std::error::Error;
 
 use serde_json::json;
 use session::config::Config;
+use session::discovery::{Found, Why};
 use session::host::Host;
 use session::log::Syslog;
 use session::reconcile::{Action, Options, Report, Watch, What, reconcile};
@@ -33,6 +34,7 @@ pub(crate) fn run(
         every: given.every.map(|every| every.0),
         broken: None,
         trouble: None,
+        is_blind: false,
     };
     let log = Syslog::new("pam_idtoken(reconcile)", false);
     let mut all = Report::default();
@@ -44,6 +46,7 @@ pub(crate) fn run(
         let config = match load_and_look(&arguments, host.euid) {
             Ok((config, found)) => {
                 options.trouble = config.trouble_with(&found);
+                options.is_blind = matches!(found, Found::Nothing(Why::Broken(_)));
                 config
             }
             Err(error) => {

@@ -76,7 +76,6 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
         return PamResultCode::PAM_SUCCESS;
     }
     let (config, broken) = call.config();
-    let deadline = Deadline::after(config.timeout);
     let login = Login {
         service: call.service.clone(),
         rhost: handle::remote_host(pam),
@@ -96,6 +95,8 @@ pub(crate) fn open(pam: &mut PamHandle, args: &[&CStr], flags: PamFlag) -> PamRe
     if let Some(error) = broken {
         return failed(pam, &call, &config, flags, &error, None);
     }
+    // From here on: how long the name service takes is the host's own affair.
+    let deadline = Deadline::after(config.timeout);
     let host = match Host::current() {
         Ok(host) => host,
         Err(error) => return failed(pam, &call, &config, flags, &error, None),

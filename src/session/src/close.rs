@@ -237,15 +237,24 @@ fn try_to_revoke(
     log: &dyn Log,
 ) -> Result<Option<Record>> {
     let deadline = Deadline::after(config.timeout);
-    let Some(locked) = sessions.lock(name, deadline)? else {
-        return Ok(None);
-    };
-    let record = locked.read()?;
     let journal = Journal {
         state_dir: &config.state_dir,
         host,
         log,
     };
+    let locked = match sessions.lock(name, deadline.earlier(config.timeout / 2)) {
+        Ok(Some(locked)) => locked,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            // A home that does not answer holds the lock; what is in a private store is not in it.
+            let seen = sessions.read(name).ok().flatten();
+            if let Some(record) = seen.filter(|record| record.place == Place::Private) {
+                clear_private(&record, None, deadline, &journal)?;
+            }
+            return Err(error);
+        }
+    };
+    let record = locked.read()?;
     end(locked, &record, Event::Revoked, deadline, &journal)?;
     Ok(Some(record))
 }

@@ -31,7 +31,7 @@ pub(crate) fn end(
     match remove_tokens(record, locked.share(), deadline, journal) {
         Ok(_) => {}
         // It was never written, and tokens.d may never have been made.
-        Err(Error::Away { .. }) if locked.is_pending() || record.place == Place::Private => {}
+        Err(Error::Away { .. }) if locked.is_pending() => {}
         Err(error) => return Err(error),
     }
     journal.say(event, record);
@@ -60,8 +60,16 @@ pub(crate) fn remove_tokens(
     });
     match removed {
         // Whatever is on that home has expired: nobody waits for it any longer.
-        Err(Error::Away { .. }) if record.is_overdue(journal.host.now()) => Ok(false),
+        Err(Error::Away { .. }) if is_overdue(record, journal.host.now()) => Ok(false),
         other => other,
+    }
+}
+
+/// Whether what the home may have of a session has expired.
+fn is_overdue(record: &Record, now: u64) -> bool {
+    match record.place {
+        Place::Home => record.is_overdue(now),
+        Place::Private => record.strays_expire < now,
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Error {
     Random(String),
     /// The user database has no such user.
     NoUser(String),
+    /// The user database has no such group, or does not say so now.
+    NoGroup(String),
     /// The user database could not be asked.
     UserDatabase {
         /// The name that was looked up.
@@ -196,6 +198,11 @@ impl fmt::Display for Error {
                     "the user database has no user {user:?}: check nsswitch.conf and getent passwd"
                 )
             }
+            Self::NoGroup(group) => write!(
+                f,
+                "the user database has no group {group:?}, which the configuration names, so \
+                 nobody can tell who is in it: check getent group, or correct the configuration"
+            ),
             Self::UserDatabase { user, source } => {
                 write!(
                     f,

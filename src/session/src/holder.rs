@@ -150,17 +150,19 @@ fn after_command(stat: &[u8]) -> Option<&[u8]> {
     stat.get(end + 2..)
 }
 
-/// Whether a process of a user is there.
+/// Whether a process of a user is there, by its real uid: `/proc/PID` itself is root's where
+/// the process may not be dumped.
 pub fn is_running(uid: u32) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
     for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_process = name
-            .to_str()
-            .is_some_and(|name| name.parse::<u32>().is_ok());
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         // A process that ended in the meantime is not there.
-        if is_process && entry.metadata().is_ok_and(|meta| meta.uid() == uid) {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        let real = ids.and_then(|ids| ids.split_whitespace().next());
+        if real.and_then(|real| real.parse().ok()) == Some(uid) {
             return Ok(true);
         }
     }
@@ -170,6 +172,12 @@ pub fn is_running(uid: u32) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_runs_the_tests_is_running_and_nobody_else_by_chance() {
+        assert!(is_running(nix::unistd::getuid().as_raw()).unwrap());
+        assert!(!is_running(u32::MAX - 9).unwrap());
+    }
 
     const STAT: &[u8] = b"42 (a) b) (c) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987 1 2\n";
 

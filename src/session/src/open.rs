@@ -12,7 +12,7 @@ use crate::config::{Config, OnFailure, Store};
 use crate::deadline::Deadline;
 use crate::ending;
 use crate::error::{Error, Result};
-use crate::home::Judge;
+use crate::home::{self, Judge};
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::log::{Line, Log};
@@ -84,7 +84,8 @@ fn prepare(
     wanted: Wanted,
     log: &dyn Log,
 ) -> Result<(Prepared, Option<Error>)> {
-    let reserved = wanted.deadline.earlier(reserve(config));
+    // What comes after a schedd that does not answer has as long as a third of the timeout.
+    let for_schedd = wanted.deadline.earlier(config.timeout / 3);
     let session = SessionId::random()?;
     let base = TokenName::new(host.now_ns, &host.name, session);
     let Issued {
@@ -92,7 +93,7 @@ fn prepare(
         contents,
         keys,
         failed,
-    } = issue(config, host, &wanted, &base, reserved, log)?;
+    } = issue(config, host, &wanted, &base, for_schedd, log)?;
     // Who denies sessions without their token denies those without one of them.
     let missing = match failed {
         Some(error) if config.on_failure == OnFailure::Deny => return Err(error),
@@ -113,6 +114,7 @@ fn prepare(
     let run_dir = config.run_dir.clone();
     let holder = host.holder.clone();
     let mut record = Record::new(opening, session, holder, host.now(), run_dir, files);
+    record.has_config = config.file_exists;
     if config.store == Store::Private {
         record.place = Place::Private;
     }
@@ -202,7 +204,11 @@ fn fall_back(
         draft.record.stray();
         sessions.mark_strayed(&draft.record.name())
     } else {
-        draft.record.place = Place::Private;
+        match &error {
+            // A network file system may say no to a rename that it has done, and then to the rest.
+            Error::Io { doing, .. } if *doing == home::WRITING => draft.record.stray(),
+            _ => draft.record.place = Place::Private,
+        }
         locked.replace(&draft.record)
     };
     let written = noted.and_then(|()| draft.write_private(&locked, deadline, journal, !is_silent));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::{Config, Table, When};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Login;
 use crate::user::User;
 
@@ -77,8 +77,11 @@ pub fn verdict(config: &Config, user: &User) -> Result<Verdict> {
         return Ok(Verdict::Pass(Reason::DeniedUser));
     }
     for group in &config.deny_groups {
-        if user.is_in_group(group)? {
-            return Ok(Verdict::Pass(Reason::DeniedGroup(group.clone())));
+        match user.is_in_group(group)? {
+            Some(true) => return Ok(Verdict::Pass(Reason::DeniedGroup(group.clone()))),
+            Some(false) => {}
+            // Nobody can say that the user is not in it.
+            None => return Err(unknown(group)),
         }
     }
     if is_allowed(config, user)? {
@@ -96,23 +99,28 @@ fn is_allowed(config: &Config, user: &User) -> Result<bool> {
         return Ok(true);
     }
     for group in &config.allow_groups {
-        if user.is_in_group(group)? {
+        if user.is_in_group(group)? == Some(true) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+fn unknown(group: &str) -> Error {
+    Error::NoGroup(group.to_owned())
+}
+
 /// The tokens of a session, as indices into [`Config::tables`] in their order: of the
 /// tables with one name the first that is for the session.
 ///
-/// `is_in_group` says whether the user is in a group; when it fails, nobody can tell
-/// which tokens are the administrator's will.
+/// `is_in_group` says whether the user is in a group, none if there is no such group. When
+/// it fails, or the user is in none of a table's groups and one of them is not known, nobody
+/// can tell which tokens are the administrator's will.
 pub fn tables(
     config: &Config,
     user: &User,
     login: &Login,
-    is_in_group: &dyn Fn(&str) -> Result<bool>,
+    is_in_group: &dyn Fn(&str) -> Result<Option<bool>>,
 ) -> Result<Vec<usize>> {
     let mut chosen: Vec<usize> = Vec::new();
     for (index, table) in config.tables.iter().enumerate() {
@@ -140,7 +148,7 @@ fn is_for(
     when: &When,
     user: &User,
     login: &Login,
-    is_in_group: &dyn Fn(&str) -> Result<bool>,
+    is_in_group: &dyn Fn(&str) -> Result<Option<bool>>,
 ) -> Result<bool> {
     let holds = |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v == value);
     if !holds(&when.users, &user.name) || !holds(&when.services, &login.service) {
@@ -161,12 +169,15 @@ fn is_for(
     if when.groups.is_empty() {
         return Ok(true);
     }
+    let mut missing = None;
     for group in &when.groups {
-        if is_in_group(group)? {
-            return Ok(true);
+        match is_in_group(group)? {
+            Some(true) => return Ok(true),
+            Some(false) => {}
+            None => missing = Some(group),
         }
     }
-    Ok(false)
+    missing.map_or(Ok(false), |group| Err(unknown(group)))
 }
 
 /// sshd says `keyboard-interactive/pam` of the method keyboard-interactive.
@@ -309,7 +320,7 @@ mod tests {
     fn the_first_table_of_a_name_that_is_for_the_session_counts() {
         let (config, alice) = (
             config(
-                "[[token]]\ngroups = [\"no-such-group\"]\nscope = [\"READ\"]\n\
+                "[[token]]\ngroups = [\"daemon\"]\nscope = [\"READ\"]\n\
                  [[token]]\nname = \"two\"\n[[token]]\nusers = [\"alice\"]\n[[token]]\n",
             ),
             user("alice", 1000),
@@ -356,9 +367,27 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_is_not_there_is_no_proof_that_nobody_is_in_it() {
+        let alice = user("alice", 1000);
+        let is = |text: &str| {
+            let login = Login::default();
+            tables(&config(text), &alice, &login, &|g| alice.is_in_group(g)).map(|t| t.len())
+        };
+        let text = "[[token]]\ngroups = [\"no-such-group\"]\nscope = [\"READ\"]\n[[token]]\n";
+        let why = is(text).unwrap_err().to_string();
+        assert!(why.contains("no-such-group"), "{why}");
+        assert_eq!(
+            is("[[token]]\ngroups = [\"no-such-group\", \"root\"]").unwrap(),
+            1
+        );
+        let denied = config("deny_groups = [\"no-such-group\"]");
+        assert!(verdict(&denied, &alice).is_err());
+    }
+
+    #[test]
     fn a_group_that_can_not_be_asked_gives_no_token() {
         let config = config("[[token]]\ngroups = [\"a\"]\n[[token]]\n");
-        let fails = |_: &str| Err(crate::error::Error::NoUser("x".into()));
+        let fails = |_: &str| Err(Error::NoUser("x".into()));
         assert!(tables(&config, &user("a", 1), &Login::default(), &fails).is_err());
     }
 }

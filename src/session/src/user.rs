@@ -78,9 +78,10 @@ impl User {
         })
     }
 
-    /// Whether the user is in the named group; false when there is no such group.
-    pub fn is_in_group(&self, group: &str) -> Result<bool> {
-        Ok(gid_of(group)?.is_some_and(|gid| self.groups.contains(&gid)))
+    /// Whether the user is in the named group; none when there is no such group, which is
+    /// what a directory service that is starting may say, too.
+    pub fn is_in_group(&self, group: &str) -> Result<Option<bool>> {
+        Ok(gid_of(group)?.map(|gid| self.groups.contains(&gid)))
     }
 }
 
@@ -103,8 +104,8 @@ mod tests {
     fn root_is_found_with_uid_and_home() {
         let root = User::lookup("root").unwrap();
         assert_eq!((root.uid, root.gid), (0, 0));
-        assert!(root.groups.contains(&0) && root.is_in_group("root").unwrap());
-        assert!(!root.is_in_group("no-such-group").unwrap());
+        assert!(root.groups.contains(&0) && root.is_in_group("root").unwrap() == Some(true));
+        assert_eq!(root.is_in_group("no-such-group").unwrap(), None);
         assert!(gid_of("root").unwrap() == Some(0) && gid_of("no-such-group").unwrap().is_none());
         assert_eq!(User::of_uid(0).unwrap(), root);
         assert!(User::of_uid(u32::MAX - 7).is_err());

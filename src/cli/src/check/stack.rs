@@ -130,7 +130,11 @@ pub(super) fn environment(
     let stack = session_stack(dir, service).ok()?;
     let reads_home = |line: &Line| {
         let mut arguments = line.arguments.iter();
-        line.is("pam_env.so") && arguments.any(|argument| argument == "user_readenv=1")
+        let reads = |argument: &String| {
+            let value = argument.strip_prefix("user_readenv=");
+            value.is_some_and(|value| value.parse() != Ok(0))
+        };
+        line.is("pam_env.so") && arguments.any(reads)
     };
     let before = stack.iter().take_while(|other| *other != line);
     let env = before.into_iter().find(|line| reads_home(line))?;

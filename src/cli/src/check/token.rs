@@ -178,6 +178,12 @@ fn mint(
 ) -> bool {
     let now = session::host::now();
     let prefix = prefix(table);
+    if let Some(why) = issuer.as_ref().ok().and_then(Issuer::why_not_key) {
+        findings.push(Finding::odd(
+            why,
+            "until then the schedd is asked in its place",
+        ));
+    }
     let both = issuer.and_then(|issuer| {
         let wanted = table.token.lifetime_of(true);
         let short = Lifetime::from_secs(SHORT).unwrap_or(wanted);

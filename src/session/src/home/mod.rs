@@ -46,6 +46,9 @@ const REMEDY: &str = "check the home's owner and mode, its quota and whether it 
 /// The bytes of a token file, wiped when nobody needs them any more.
 pub type Contents = Arc<Zeroizing<Vec<u8>>>;
 
+/// What was being done when a token could not be put into place.
+pub const WRITING: &str = "write the token";
+
 /// What is to be written.
 pub struct Plan {
     /// The user's home.
@@ -122,7 +125,7 @@ pub(crate) fn put_all(
         for (name, _) in &files[..=number] {
             let _ = unlink(dir, &name.to_string());
         }
-        return Err(Error::io("write the token", path.join(file), source).with_remedy(REMEDY));
+        return Err(Error::io(WRITING, path.join(file), source).with_remedy(REMEDY));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ pub mod schedd;
 
 use std::sync::Arc;
 
-use idtoken::{Lifetime, SigningKey, TrustDomain};
+use idtoken::{KeyError, Lifetime, SigningKey, TrustDomain};
 use zeroize::Zeroizing;
 
 use crate::config::{IssuerChoice, TokenSettings};
@@ -65,14 +65,14 @@ impl Issuer {
     ///
     /// `auto` is the key if it can be read, else the schedd.
     pub fn new(settings: &TokenSettings, owner: u32) -> Result<Self> {
-        let schedd = |why| Self::Schedd(Box::new(Schedd::new(settings, why)));
+        let schedd = |why: Option<KeyError>| Self::Schedd(Box::new(Schedd::new(settings, why)));
         match settings.issuer {
             IssuerChoice::Key => Signer::new(settings, owner).map(Self::Key),
             IssuerChoice::Schedd => Ok(schedd(None)),
             IssuerChoice::Auto => match Signer::new(settings, owner) {
                 Ok(signer) => Ok(Self::Key(signer)),
                 Err(Error::Key(why)) if settings.condor_token_fetch.exists() => {
-                    Ok(schedd(Some(why.to_string())))
+                    Ok(schedd(Some(why)))
                 }
                 Err(error) => Err(error),
             },
@@ -107,6 +107,15 @@ impl Issuer {
     /// Whether somebody else is asked, who may not answer.
     pub fn may_wait(&self) -> bool {
         matches!(self, Self::Schedd(_))
+    }
+
+    /// Why the schedd is asked though there is a signing key; nothing if there is none, which
+    /// is what `auto` is for.
+    pub fn why_not_key(&self) -> Option<&str> {
+        match self {
+            Self::Schedd(schedd) if schedd.has_bad_key() => schedd.why_not_key(),
+            _ => None,
+        }
     }
 
     /// Whether nobody asks it any more in this process.

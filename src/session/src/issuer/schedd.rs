@@ -7,12 +7,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use idtoken::{Decoded, Jti, Kid, Scope};
+use idtoken::{Decoded, Jti, KeyError, KeyFault, Kid, Scope};
 use zeroize::Zeroizing;
 
-use super::{Batch, Change, Request};
+use super::{Batch, Change, Request, key};
 use crate::child::{self, ChildError, Program, Said};
 use crate::config::TokenSettings;
 use crate::error::{Error, Result};
@@ -31,27 +31,45 @@ pub struct Schedd {
     settings: TokenSettings,
     /// Why the signing key is not used, if it was to be.
     why_not_key: Option<String>,
-    /// How many sessions in a row got no token.
-    failures: AtomicUsize,
+    /// Whether there is a signing key that can not be used.
+    has_bad_key: bool,
+    /// The users who got no token since somebody got one.
+    failed: Mutex<Vec<u32>>,
 }
 
-/// After so many failures in a row nobody else is held up: what one session after the
-/// other does not get is not there for the next either.
+/// When so many users got no token, nobody else is held up. One user alone proves nothing:
+/// what condor_token_fetch does is in the user's own hands, too.
 const PATIENCE: usize = 3;
 
 impl Schedd {
     /// Asks nobody yet.
-    pub fn new(settings: &TokenSettings, why_not_key: Option<String>) -> Self {
+    pub fn new(settings: &TokenSettings, why_not_key: Option<KeyError>) -> Self {
+        let is_missing = |error: &KeyError| matches!(error.fault, KeyFault::Missing);
         Self {
             settings: settings.clone(),
-            why_not_key,
-            failures: AtomicUsize::new(0),
+            has_bad_key: why_not_key.as_ref().is_some_and(|error| !is_missing(error)),
+            why_not_key: why_not_key.map(|error| error.to_string()),
+            failed: Mutex::default(),
         }
     }
 
     /// Whether nobody asks it any more, for as long as this value is used.
     pub fn is_given_up(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= PATIENCE
+        self.failed().len() >= PATIENCE
+    }
+
+    /// Why the signing key is not used, if it was to be.
+    pub fn why_not_key(&self) -> Option<&str> {
+        self.why_not_key.as_deref()
+    }
+
+    /// Whether there is a signing key that can not be used.
+    pub(super) fn has_bad_key(&self) -> bool {
+        self.has_bad_key
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for one token per kid that somebody wrote down, or for one of the kid that
@@ -60,7 +78,7 @@ impl Schedd {
     /// Of several kids those that the schedd refuses are left out, unless it refuses all.
     pub fn fetch(&self, request: Request<'_>) -> Result<Batch> {
         if self.is_given_up() {
-            return Err(self.failed("it gave other sessions none a moment ago"));
+            return Err(self.error("it gave other users none a moment ago"));
         }
         let kids: Vec<Option<&Kid>> = if self.settings.kids_are_given {
             self.settings.kids.iter().map(Some).collect()
@@ -82,11 +100,14 @@ impl Schedd {
         }
         match refused {
             Some(error) if tokens.is_empty() => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+                let mut failed = self.failed();
+                if !failed.contains(&request.user.uid) {
+                    failed.push(request.user.uid);
+                }
                 Err(error)
             }
             _ => {
-                self.failures.store(0, Ordering::Relaxed);
+                self.failed().clear();
                 Ok(Batch { contents, tokens })
             }
         }
@@ -97,16 +118,11 @@ impl Schedd {
         kid: Option<&Kid>,
         request: Request<'_>,
     ) -> Result<(Zeroizing<String>, Minted)> {
-        let said = self.run(kid, request).map_err(|error| {
-            if matches!(error, ChildError::Deadline { .. }) {
-                // Once is enough: it costs everybody who asks the whole wait.
-                self.failures.store(PATIENCE, Ordering::Relaxed);
-            }
-            self.failed(&error.to_string())
-        })?;
+        let said = self.run(kid, request);
+        let said = said.map_err(|error| self.error(&error.to_string()))?;
         self.read(&said, kid, request).map_err(|why| {
             let printed = said.stderr.trim();
-            self.failed(&if printed.is_empty() {
+            self.error(&if printed.is_empty() {
                 why
             } else {
                 format!("{why}; it says: {printed}")
@@ -155,7 +171,28 @@ impl Schedd {
         })?;
         let seen = idtoken::decode(&line).map_err(|refusal| refusal.to_string())?;
         let token = self.check(seen, kid, request)?;
+        self.verify(&line, &token, request)?;
         Ok((line, token))
+    }
+
+    /// Whether the schedd of this host signed it, where its key can be read: what is printed is
+    /// in the user's hands, and the audit is to name tokens that are real.
+    fn verify(
+        &self,
+        line: &str,
+        token: &Minted,
+        request: Request<'_>,
+    ) -> std::result::Result<(), String> {
+        let settings = &self.settings;
+        if settings.schedd_name.is_some() || settings.schedd_pool.is_some() {
+            return Ok(());
+        }
+        let Ok(key) = key::read_key(settings, &token.kid, request.euid) else {
+            return Ok(());
+        };
+        idtoken::verify(line, &[&key], None, request.now)
+            .map(drop)
+            .map_err(|refusal| format!("its token is not one of this host: {refusal}"))
     }
 
     /// Says what is wrong with a token, or what is to be known of it.
@@ -272,7 +309,7 @@ impl Schedd {
         (!tokens.iter().all(is_as_today)).then_some(Change::Claims)
     }
 
-    fn failed(&self, why: &str) -> Error {
+    fn error(&self, why: &str) -> Error {
         Error::Fetch {
             program: self.settings.condor_token_fetch.clone(),
             why: why.to_owned(),

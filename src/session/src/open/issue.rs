@@ -50,6 +50,9 @@ pub(super) fn issue(
             }
             keys.push(signer.share_keys());
         }
+        if let Some(why) = issuer.as_ref().ok().and_then(Issuer::why_not_key) {
+            log.warning(&Line::new("the schedd is asked in place of the key").because(why));
+        }
         let may_wait = matches!(&issuer, Ok(issuer) if issuer.may_wait());
         let list = if may_wait { &mut waiting } else { &mut issuers };
         list.push((place, table, issuer));

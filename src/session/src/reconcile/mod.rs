@@ -50,6 +50,9 @@ pub struct Options {
     pub broken: Option<String>,
     /// Why HTCondor could not be asked, if that is to be said.
     pub trouble: Option<String>,
+    /// HTCondor could not be asked and never was: nobody knows whether a token that is not as
+    /// the configuration has it should be another.
+    pub is_blind: bool,
 }
 
 /// What was done, or would be.
@@ -122,8 +125,10 @@ struct Run<'a> {
     is_renewed: bool,
     /// One for each table of the configuration.
     issuers: Vec<OnceLock<std::result::Result<Issuer, String>>>,
-    /// The gids of the groups that tables name; none for a group that is not there.
-    groups: Mutex<HashMap<String, Option<u32>>>,
+    /// What is known of the groups that tables name.
+    groups: Mutex<HashMap<String, Group>>,
+    /// Why some sessions are left as they are.
+    held_back: OnceLock<String>,
     /// The sessions that have a record.
     known: Mutex<HashSet<SessionId>>,
 }
@@ -147,6 +152,7 @@ pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log)
         is_renewed: renewed,
         issuers: config.tables.iter().map(|_| issuer()).collect(),
         groups: Mutex::default(),
+        held_back: OnceLock::new(),
         known: Mutex::default(),
     };
     run.trouble();
@@ -233,23 +239,54 @@ impl Run<'_> {
         known.filter_map(Issuer::share_keys).collect()
     }
 
-    /// Whether a user is in a group, with one look-up for all users.
-    fn is_in_group(&self, user: &User, group: &str) -> Result<bool> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let gid = if let Some(gid) = groups.get(group) {
-            *gid
-        } else {
-            let gid = gid_of(group)?;
-            groups.insert(group.to_owned(), gid);
-            gid
-        };
-        Ok(gid.is_some_and(|gid| user.groups.contains(&gid)))
+    /// Whether a user is in a group, none if there is none: with one look-up for all users.
+    fn is_in_group(&self, user: &User, group: &str) -> Result<Option<bool>> {
+        let groups = || self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = groups().get(group).copied();
+        // Not under the lock: a directory service may be slow, and others have other groups.
+        let known = known.unwrap_or_else(|| {
+            let found = match gid_of(group) {
+                Ok(Some(gid)) => Group::Gid(gid),
+                Ok(None) => Group::Missing,
+                Err(_) => Group::Unknown,
+            };
+            groups().insert(group.to_owned(), found);
+            found
+        });
+        match known {
+            Group::Gid(gid) => Ok(Some(user.groups.contains(&gid))),
+            Group::Missing => Ok(None),
+            Group::Unknown => Err(Error::NoGroup(group.to_owned())),
+        }
+    }
+
+    /// Leaves sessions as they are, which is said once.
+    fn hold_back(&self, why: &str) {
+        let _ = self.held_back.set(why.to_owned());
+    }
+
+    /// What concerns more than one session is said once in a while.
+    fn failure_of_all(&self, subject: &str, words: &str, why: &str) -> Action {
+        let (run_dir, now) = (&self.config.run_dir, self.host.now());
+        if !self.options.dry_run && complaints::is_new(run_dir, subject, now) {
+            self.log.error(&Line::new(words).because(why));
+            complaints::remember(run_dir, subject, now);
+        }
+        Action {
+            what: What::Failed,
+            uid: None,
+            user: None,
+            session: None,
+            why: format!("{words}: {why}"),
+        }
     }
 
     /// Without its issuer no token is renewed: said once, and not for each session.
     fn issuer_failures(&self) -> Vec<Action> {
-        let now = self.host.now();
         let mut actions: Vec<Action> = Vec::new();
+        if let Some(why) = self.held_back.get() {
+            actions.push(self.failure_of_all("held-back", "some tokens are left as they are", why));
+        }
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
             let why = match issuer.get() {
                 Some(Err(why)) => why.as_str(),
@@ -258,25 +295,13 @@ impl Run<'_> {
                 }
                 _ => continue,
             };
-            let subject = subject(table);
             let words = match &table.name {
                 Some(name) => format!("no token {name} can be renewed"),
                 None => "no token can be renewed".to_owned(),
             };
-            let run_dir = &self.config.run_dir;
-            if !self.options.dry_run && complaints::is_new(run_dir, &subject, now) {
-                self.log.error(&Line::new(&words).because(why));
-                complaints::remember(run_dir, &subject, now);
-            }
-            let why = format!("{words}: {why}");
-            if actions.iter().all(|action| action.why != why) {
-                actions.push(Action {
-                    what: What::Failed,
-                    uid: None,
-                    user: None,
-                    session: None,
-                    why,
-                });
+            let action = self.failure_of_all(&subject(table), &words, why);
+            if actions.iter().all(|other| other.why != action.why) {
+                actions.push(action);
             }
         }
         actions
@@ -287,6 +312,9 @@ impl Run<'_> {
             run_dir, state_dir, ..
         } = self.config;
         let now = self.host.now();
+        if self.held_back.get().is_none() {
+            complaints::forget(run_dir, "held-back");
+        }
         let mut has_keys = true;
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
             let is_given_up = match issuer.get() {
@@ -312,6 +340,15 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// A group of the configuration.
+#[derive(Debug, Clone, Copy)]
+enum Group {
+    Gid(u32),
+    Missing,
+    /// It could not be looked up, and is not looked up again in this run.
+    Unknown,
 }
 
 /// What the complaints about a table go by.

@@ -17,6 +17,8 @@ pub struct TokenFile {
     pub moving_to: Option<TokenName>,
     /// Whether its user took it away; it does not come back.
     pub removed: bool,
+    /// Whether it was taken away because no table made it; it comes back with its table.
+    pub dropped: bool,
     /// When a token that HTCondor reads before this one dies and has to be cleared
     /// away, in seconds since 1970 UTC.
     pub clear_at: Option<u64>,
@@ -54,6 +56,7 @@ impl TokenFile {
             name,
             moving_to: None,
             removed: false,
+            dropped: false,
             clear_at: None,
             tokens,
         }
@@ -63,6 +66,11 @@ impl TokenFile {
     pub fn names(&self) -> impl Iterator<Item = TokenName> {
         let names = [Some(&self.name), self.moving_to.as_ref()];
         names.into_iter().flatten().cloned()
+    }
+
+    /// Whether it is to be there.
+    pub fn is_there(&self) -> bool {
+        !self.removed && !self.dropped
     }
 
     /// When the first of its tokens expires, as seconds since 1970 UTC.

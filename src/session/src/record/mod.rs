@@ -54,6 +54,11 @@ pub struct Record {
     /// Names by which a home that did not answer may have got tokens all the same,
     /// though they are in the private store now; they are to be removed.
     pub strays: Vec<TokenName>,
+    /// When the last of those expires, as seconds since 1970 UTC.
+    pub strays_expire: u64,
+    /// Whether there was a configuration file when it opened: one that is gone is no reason to
+    /// make other tokens.
+    pub has_config: bool,
     /// Its token files.
     pub files: Vec<TokenFile>,
 }
@@ -130,6 +135,8 @@ impl Record {
             run_dir,
             home_id: None,
             strays: Vec::new(),
+            strays_expire: 0,
+            has_config: false,
             files,
         }
     }
@@ -141,7 +148,7 @@ impl Record {
 
     /// When the first of its tokens that are still there expires, as seconds since 1970 UTC.
     pub fn expires(&self) -> u64 {
-        let there = self.files.iter().filter(|file| !file.removed);
+        let there = self.files.iter().filter(|file| file.is_there());
         there.map(TokenFile::expires).min().unwrap_or_default()
     }
 
@@ -195,6 +202,8 @@ impl Record {
     pub fn stray(&mut self) {
         if self.place == Place::Home {
             self.strays = self.names();
+            let expire = self.tokens().map(|token| token.expires);
+            self.strays_expire = expire.max().unwrap_or_default();
             self.place = Place::Private;
         }
     }

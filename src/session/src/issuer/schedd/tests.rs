@@ -32,11 +32,8 @@ impl Place {
     }
 
     fn script(&self, text: &str) {
-        // In one step: a program that is being written can not be run.
-        let new = self.dir.path().join("new");
-        fs::write(&new, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(new, self.program()).unwrap();
+        let text = format!("#!/bin/sh\n{text}\n");
+        crate::child::tests::install(&text, "755", &self.program());
     }
 
     fn settings(&self, more: &str) -> TokenSettings {
@@ -240,61 +237,84 @@ fn a_failure_says_what_the_program_said_and_no_token() {
     refused(place.fetch(""), "no route to schedd");
     fs::remove_file(place.program()).unwrap();
     refused(place.fetch(""), "is not there");
-    fs::write(place.program(), "x").unwrap();
+    crate::child::tests::install("x", "644", &place.program());
     refused(place.fetch(""), "condor_token_fetch");
 }
 
+/// Asks for a token for one user of several.
+fn fetch_for(place: &Place, schedd: &Schedd, uid: u32, timeout: Duration) -> Result<Batch> {
+    let user = User {
+        uid,
+        ..place.user.clone()
+    };
+    // As that user, as far as the schedd knows.
+    schedd.fetch(Request {
+        user: &user,
+        euid: uid,
+        now: NOW,
+        lifetime: Lifetime::HOUR,
+        deadline: Deadline::after(timeout),
+    })
+}
+
+fn away() -> KeyError {
+    KeyError {
+        path: "/keys/POOL".into(),
+        fault: KeyFault::Missing,
+    }
+}
+
 #[test]
-fn one_that_hangs_is_asked_once_and_no_longer_than_allowed() {
+fn one_that_hangs_costs_no_more_than_allowed_and_says_why_it_was_asked() {
     let place = Place::new();
     place.script("exec sleep 100");
-    let schedd = Schedd::new(&place.settings(""), Some("the key is away".into()));
-    let fetch = |timeout| {
-        let request = Request {
-            user: &place.user,
-            euid: place.user.uid,
-            now: NOW,
-            lifetime: Lifetime::HOUR,
-            deadline: Deadline::after(timeout),
-        };
-        schedd.fetch(request).err().unwrap().to_string()
-    };
+    let schedd = Schedd::new(&place.settings(""), Some(away()));
     let started = Instant::now();
-    let why = fetch(Duration::from_millis(200));
-    assert!(why.contains("the key is away"), "{why}");
-    assert!(started.elapsed() < Duration::from_secs(5));
-    let started = Instant::now();
-    let why = fetch(Duration::from_secs(60));
-    assert!(why.contains("gave other sessions none"), "{why}");
+    let why = fetch_for(&place, &schedd, 1, Duration::from_millis(200));
+    let why = why.err().unwrap().to_string();
+    assert!(
+        why.contains("the signing key /keys/POOL is not there"),
+        "{why}"
+    );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
-fn one_that_fails_again_and_again_is_given_up_and_one_success_makes_up_for_it() {
+fn one_that_fails_for_several_users_is_given_up_and_never_for_one_alone() {
     let place = Place::new();
     let count = place.dir.path().join("count");
-    place.script(&format!("echo x >>{count:?}; exit 1"));
     let schedd = Schedd::new(&place.settings(""), None);
-    let fetch = || {
-        let request = Request {
-            user: &place.user,
-            euid: place.user.uid,
-            now: NOW,
-            lifetime: Lifetime::HOUR,
-            deadline: Deadline::after(Duration::from_secs(10)),
-        };
-        schedd.fetch(request).is_ok()
-    };
+    let fetch = |uid| fetch_for(&place, &schedd, uid, Duration::from_secs(10)).is_ok();
     let asked = || fs::read_to_string(&count).unwrap().lines().count();
-    assert!(!fetch() && !fetch());
-    place.script(&format!("echo {}", signed(&claims("alice"))));
-    assert!(fetch());
     place.script(&format!("echo x >>{count:?}; exit 1"));
-    for _ in 0..6 {
-        assert!(!fetch());
+    for _ in 0..5 {
+        assert!(!fetch(1));
     }
-    assert_eq!(asked(), 2 + PATIENCE);
+    assert!(!fetch(2) && !schedd.is_given_up());
+    place.script(&format!("echo {}", signed(&claims("alice"))));
+    assert!(fetch(3));
+    place.script(&format!("echo x >>{count:?}; exit 1"));
+    for uid in [1, 2, 3, 4, 5] {
+        assert!(!fetch(uid));
+    }
     assert!(schedd.is_given_up());
+    assert_eq!(asked(), 5 + 1 + PATIENCE);
+}
+
+#[test]
+fn a_token_that_the_key_of_this_host_did_not_sign_is_refused_where_the_key_is() {
+    let place = Place::new();
+    place.script(&format!("echo {}", signed(&claims("alice"))));
+    let key = place.dir.path().join("POOL");
+    for (secret, is_fine) in [("another", false), ("k", true)] {
+        fs::write(&key, secret).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(place.fetch("").is_ok(), is_fine, "{secret}");
+    }
+    fs::write(&key, "another").unwrap();
+    refused(place.fetch(""), "not one of this host");
+    // Another host's schedd may have another key.
+    assert!(place.fetch("schedd_pool = \"cm.other\"").is_ok());
 }
 
 #[test]

@@ -327,10 +327,24 @@ fn a_token_that_no_table_makes_any_more_goes_and_the_other_stays() {
         (1, 1)
     );
     assert_eq!(lab.tokens(), [session.record().files[1].name.to_string()]);
-    assert!(record(&lab, &session).files[0].removed);
+    assert!(record(&lab, &session).files[0].dropped);
     let audit = crate::audit::read(&lab.config.state_dir).unwrap().entries;
     let dropped: Vec<_> = audit.iter().filter(|e| e.event == Event::Dropped).collect();
     assert_eq!(dropped[0].tokens, session.record().files[0].tokens);
+    // A table that was gone by mistake brings its token back.
+    lab.configure(TWO);
+    let report = reconcile(&lab.config, &lab.host, &Options::default(), &lab.log).unwrap();
+    assert_eq!(report.count(What::Renewed), 2, "{report:?}");
+    assert_eq!(
+        lab.tokens(),
+        session
+            .record()
+            .names()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    );
+    assert!(!record(&lab, &session).files[0].dropped);
     session.close(&lab.host, &lab.log).unwrap();
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
 }
@@ -383,4 +397,219 @@ fn two_pools_with_a_key_of_one_name_are_not_mixed_up() {
         .map(|t| t.kid.to_string())
         .collect();
     assert_eq!(jtis, ["POOL", "POOL"]);
+}
+
+#[test]
+fn a_configuration_that_is_gone_changes_no_live_session() {
+    let mut lab = two();
+    let session = opened_two(&lab);
+    let (before, tokens) = (record(&lab, &session), lab.tokens());
+    lab.config.tables.truncate(1);
+    lab.config.file_exists = false;
+    lab.host.now_ns += 86_000_000_000_000;
+    let report = reconcile(&lab.config, &lab.host, &Options::default(), &lab.log).unwrap();
+    assert_eq!(report.count(What::Failed), report.actions.len());
+    assert!(
+        report.actions[0].why.contains("/x.toml is not there"),
+        "{report:?}"
+    );
+    assert_eq!((record(&lab, &session), lab.tokens()), (before, tokens));
+    let said = |lab: &Lab| {
+        lab.log
+            .lines()
+            .iter()
+            .filter(|l| l.contains("left as they are"))
+            .count()
+    };
+    reconcile(&lab.config, &lab.host, &Options::default(), &lab.log).unwrap();
+    assert_eq!(said(&lab), 1);
+}
+
+#[test]
+fn a_group_that_is_not_known_for_a_moment_changes_no_live_session() {
+    let mut lab = Lab::in_memory();
+    let with = |group: &str| {
+        format!(
+            "[[token]]\nname = \"gpu\"\ngroups = [\"{group}\"]\n\
+             [[token]]\ngroups = [\"{group}\"]\nscope = [\"READ\"]\n[[token]]\n"
+        )
+    };
+    let own = nix::unistd::Group::from_gid(nix::unistd::getegid())
+        .unwrap()
+        .unwrap();
+    lab.configure(&with(&own.name));
+    let session = opened_two(&lab);
+    let (before, tokens) = (record(&lab, &session), lab.tokens());
+    assert_eq!(tokens.len(), 2);
+    lab.configure(&with("no-such-group"));
+    assert_eq!(done(&lab), [What::Failed]);
+    assert_eq!((record(&lab, &session), lab.tokens()), (before, tokens));
+}
+
+#[test]
+fn a_private_store_that_was_lost_is_made_again() {
+    let mut lab = private();
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let session = lab.opened();
+    let dir = store(&session);
+    fs::remove_dir_all(&lab.config.run_dir).unwrap();
+    lab.host.now_ns += 15_000_000_000;
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(names(&dir), [session.record().file().to_string()]);
+    let lines = lab.log.lines();
+    assert!(
+        lines
+            .iter()
+            .any(|l| l.contains("its private store was lost")),
+        "{lines:#?}"
+    );
+    assert_eq!(done(&lab), []);
+    session.close(&lab.host, &lab.log).unwrap();
+    assert_eq!((stores(&lab), lab.records()), (vec![], vec![]));
+}
+
+#[test]
+fn strays_are_looked_for_until_they_have_expired() {
+    let mut lab = Lab::in_memory();
+    let (session, _) = strayed(&lab);
+    fs::rename(lab.path("home"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    assert_eq!(done(&lab), [What::Waiting]);
+    assert_eq!(record(&lab, &session).strays.len(), 1);
+    fs::remove_dir(lab.path("home")).unwrap();
+    fs::rename(lab.path("away"), lab.path("home")).unwrap();
+    lab.host.now_ns += 700_000_000_000;
+    assert_eq!(done(&lab), [What::Tidied]);
+    assert!(lab.tokens().is_empty());
+    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
+    let (other, _) = strayed(&lab);
+    fs::rename(lab.path("home"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    assert!(other.close(&lab.host, &lab.log).is_err());
+    lab.host.now_ns += 3_700_000_000_000;
+    assert!(done(&lab).contains(&What::Ended));
+    assert!(!lab.records().contains(&other.record().name().to_string()));
+}
+
+#[test]
+fn a_damaged_record_of_a_private_store_is_retired_with_it() {
+    let mut lab = private();
+    lab.host.holder.start += 1;
+    let session = lab.opened();
+    lab.host.holder.start -= 1;
+    let uid = lab.host.euid.to_string();
+    let dir = lab.path("state/sessions").join(uid);
+    fs::write(dir.join(session.record().name().to_string()), "{").unwrap();
+    assert_eq!(done(&lab), [What::SetAside, What::Ended]);
+    assert_eq!((stores(&lab), lab.records()), (vec![], vec![]));
+}
+
+#[test]
+fn an_administrator_ends_a_private_store_whatever_its_home_does() {
+    let mut lab = Lab::in_memory();
+    lab.config.timeout = Duration::from_millis(300);
+    let (session, record) = strayed(&lab);
+    let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
+    let soon = Deadline::after(Duration::from_secs(2));
+    let held = sessions.lock(&record.name(), soon).unwrap().unwrap();
+    let name = session.record().name();
+    let revoked = crate::close::revoke(&sessions, &name, &lab.config, &lab.host, &lab.log);
+    assert!(revoked.is_err() && stores(&lab).is_empty());
+    drop(held);
+}
+
+/// A program in place of condor_token_fetch.
+fn fetcher(lab: &Lab, script: &str) -> PathBuf {
+    let path = lab.path("fetch");
+    crate::child::tests::install(&format!("#!/bin/sh\n{script}\n"), "755", &path);
+    path
+}
+
+fn fetched(lab: &Lab) -> String {
+    let key = SigningKey::from_bytes(&Kid::pool(), b"the key", KeyForm::Plain).unwrap();
+    let claims = idtoken::Claims {
+        iat: lab.host.now(),
+        exp: Some(lab.host.now() + 3600),
+        iss: "lab.test".parse().unwrap(),
+        jti: idtoken::Jti::random().unwrap(),
+        sub: idtoken::Subject::new("alice", &"lab.test".parse().unwrap()).unwrap(),
+        scope: None,
+    };
+    key.mint(&claims).unwrap().as_str().to_owned()
+}
+
+#[test]
+fn a_schedd_that_hangs_costs_its_own_token_and_neither_the_home_nor_the_promise() {
+    let mut lab = Lab::in_memory();
+    let path = fetcher(&lab, "exec sleep 100");
+    lab.configure(&format!(
+        "[[token]]\n[[token]]\nname = \"other\"\nissuer = \"schedd\"\n\
+         condor_token_fetch = {path:?}\n"
+    ));
+    let Opened::Partly(session, error) = open_two(&lab) else {
+        panic!("not partly: {:#?}", lab.log.lines())
+    };
+    assert!(
+        error.to_string().contains("condor_token_fetch") || error.to_string().contains("fetch")
+    );
+    assert_eq!(session.record().place, Place::Home);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
+}
+
+#[test]
+fn a_user_whose_fetch_hangs_holds_up_neither_ends_nor_the_promise() {
+    let mut lab = Lab::in_memory();
+    let path = fetcher(&lab, &format!("echo {}", fetched(&lab)));
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now() + 15).unwrap();
+    lab.configure(&format!(
+        "issuer = \"schedd\"\ncondor_token_fetch = {path:?}\n"
+    ));
+    let all: Vec<Session> = (0..4).map(|_| lab.opened()).collect();
+    lab.opened();
+    fetcher(&lab, "exec sleep 100");
+    lab.config.timeout = Duration::from_millis(300);
+    lab.host.now_ns += 2_000_000_000_000;
+    let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
+    for session in &all {
+        sessions.mark_ended(&session.record().name()).unwrap();
+    }
+    let what = done(&lab);
+    assert_eq!(
+        what.iter().filter(|what| **what == What::Ended).count(),
+        4,
+        "{what:?}"
+    );
+    assert_eq!(lab.tokens().len(), 1);
+    let fresh = |lab: &Lab| {
+        let hour = idtoken::Lifetime::HOUR;
+        crate::stamp::is_fresh(&lab.config.run_dir, hour, lab.host.now(), lab.host.euid)
+    };
+    assert!(
+        fresh(&lab),
+        "one user is no reason to make everybody's tokens last"
+    );
+}
+
+#[test]
+fn a_configuration_that_nobody_can_complete_changes_no_live_session() {
+    let mut lab = two();
+    lab.configure("kid = \"site\"\n");
+    let session = lab.opened();
+    let before = record(&lab, &session);
+    lab.configure("");
+    let blind = Options {
+        is_blind: true,
+        ..Options::default()
+    };
+    let report = reconcile(&lab.config, &lab.host, &blind, &lab.log).unwrap();
+    assert!(
+        report.actions[0].why.contains("HTCondor can not be asked"),
+        "{report:?}"
+    );
+    assert_eq!(record(&lab, &session), before);
+    // What is as the configuration has it is renewed all the same.
+    lab.configure("kid = \"site\"\n");
+    lab.host.now_ns += 50_000_000_000_000;
+    let report = reconcile(&lab.config, &lab.host, &blind, &lab.log).unwrap();
+    assert_eq!(report.count(What::Renewed), 1);
 }

@@ -80,18 +80,16 @@ impl One<'_> {
             Err(error) => return Err(error),
         };
         if let Some(user) = &user {
-            private::end(
-                &config.run_dir,
-                session,
-                user,
-                host.euid,
-                self.deadline,
-                &(),
-            )?;
+            let run_dir = &config.run_dir;
+            let was_private = private::end(run_dir, session, user, host.euid, self.deadline, &())?;
             let home = user.home.clone();
-            as_user(user, host.euid, self.deadline, move || {
+            let removed = as_user(user, host.euid, self.deadline, move || {
                 home::remove_session(&home, None, session)
-            })?;
+            });
+            // Its tokens were where they have been found.
+            if !(was_private && matches!(removed, Err(Error::Away { .. }))) {
+                removed?;
+            }
         }
         let user = user.map(|user| user.name);
         let kept = self.sessions.retire(name, &config.state_dir, host.euid)?;

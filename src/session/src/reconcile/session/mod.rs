@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::due::{self, FileNeed, Need, Seen, Sign, Why};
 use super::{Action, Report, Run, What, complaints, failure};
 use crate::audit::Event;
+use crate::config::Table;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::holder::Holder;
@@ -17,7 +18,7 @@ use crate::journal::Journal;
 use crate::log::Line;
 use crate::name::SessionId;
 use crate::policy::{self, table_named};
-use crate::record::{Phase, Place, Record, RecordName};
+use crate::record::{Phase, Place, Record, RecordName, TokenFile};
 use crate::state::{Listing, Sessions};
 use write::NO_TABLE;
 
@@ -46,6 +47,7 @@ impl Run<'_> {
             listing: &listing,
             holders: HashMap::new(),
             actions: &mut report.actions,
+            links: Vec::new(),
             deadline: Deadline::after(self.config.timeout),
             is_troubled: !complaints::is_new(
                 &self.config.run_dir,
@@ -55,19 +57,7 @@ impl Run<'_> {
         };
         report.sessions = listing.records.len();
         one.tidy()?;
-        // What a slow home leaves undone is done by the next run: what was done is not due then.
-        let names = listing.records.iter().map(|name| (name, false));
-        let damaged = listing.damaged.iter().map(|name| (name, true));
-        for (name, is_damaged) in names.chain(damaged) {
-            let home = if is_damaged {
-                one.damaged(name)
-            } else {
-                one.attend(name)
-            };
-            if home == Home::Silent || one.deadline.passed() {
-                break;
-            }
-        }
+        one.all();
         Ok(())
     }
 
@@ -137,6 +127,8 @@ struct One<'a> {
     listing: &'a Listing,
     holders: HashMap<Holder, bool>,
     actions: &'a mut Vec<Action>,
+    /// Sessions with a private store that need nothing else.
+    links: Vec<Record>,
     /// For all of this home: it holds up nobody for longer.
     deadline: Deadline,
     /// Whether something failed here in the last run, and most likely will again.
@@ -189,6 +181,50 @@ impl One<'_> {
         Ok(())
     }
 
+    /// Every session, as long as the home answers and its time lasts; what is left undone is
+    /// done by the next run: what was done is not due then.
+    fn all(&mut self) {
+        let (mut ended, mut living): (Vec<&RecordName>, Vec<&RecordName>) =
+            (Vec::new(), Vec::new());
+        for name in &self.listing.records {
+            // Whoever can not be looked at is looked at again when it is its turn.
+            let is_held = self.is_held(&name.holder).unwrap_or(true);
+            if is_held && !self.listing.ended.contains(&name.session) {
+                living.push(name);
+            } else {
+                ended.push(name);
+            }
+        }
+        // Ends are quick, and nobody's renewal comes before them; one that takes its time is not
+        // the first in every run.
+        if !living.is_empty() {
+            let turn = usize::try_from(self.run.host.now()).unwrap_or_default() % living.len();
+            living.rotate_left(turn);
+        }
+        for name in ended.into_iter().chain(living) {
+            if self.attend(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+        }
+        for name in &self.listing.damaged {
+            if self.damaged(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+        }
+        for record in std::mem::take(&mut self.links) {
+            if let Err(error) = self.link(&record) {
+                let user = Some(record.user.name.as_str());
+                let action = failure(Some(self.uid), user, Some(record.session), &error);
+                self.actions.push(action);
+                // It is the same home for all of them.
+                return;
+            }
+            if self.deadline.passed() {
+                return;
+            }
+        }
+    }
+
     fn is_held(&mut self, holder: &Holder) -> Result<bool> {
         if let Some(known) = self.holders.get(holder) {
             return Ok(*known);
@@ -235,22 +271,19 @@ impl One<'_> {
         let user = record.user.name.clone();
         let named = |error| (Some(user.clone()), error);
         match self.need(&record).map_err(named)? {
-            Need::Nothing => self.link_if_private(&record).map_err(named),
+            Need::Nothing => {
+                let is_private = record.place == Place::Private && !record.is_removed();
+                // Where a home is in trouble, once in a while is enough.
+                if is_private && !self.run.options.dry_run && !self.is_troubled {
+                    self.links.push(record);
+                }
+                Ok(())
+            }
             need if self.run.options.dry_run => {
                 self.would(&need, &record);
                 Ok(())
             }
             _ => self.work(name).map_err(named),
-        }
-    }
-
-    /// Where a home is in trouble, once in a while is enough.
-    fn link_if_private(&self, record: &Record) -> Result<()> {
-        let is_due = record.place == Place::Private && !record.is_removed();
-        if is_due && !self.run.options.dry_run && !self.is_troubled {
-            self.link(record)
-        } else {
-            Ok(())
         }
     }
 
@@ -285,29 +318,63 @@ impl One<'_> {
         if self.run.options.broken.is_some() {
             return Ok(Vec::new());
         }
+        if record.has_config && !self.run.config.file_exists {
+            self.run.hold_back(&format!(
+                "the configuration {} is not there, with which their sessions were opened; put it \
+                 back, or an empty file to mean that there is nothing in it",
+                self.run.config.file.display()
+            ));
+            return Ok(Vec::new());
+        }
         let tables = self.tables(record)?;
+        let is_lost = self.is_lost(record);
         let mut needs = Vec::new();
         for (number, file) in record.files.iter().enumerate() {
             if file.removed {
                 continue;
             }
             let config = self.run.config;
-            let Some((index, table)) = table_named(config, &tables, file.table.as_deref()) else {
-                needs.push((number, FileNeed::Drop));
-                continue;
+            let need = match table_named(config, &tables, file.table.as_deref()) {
+                None => (!file.dropped).then_some(FileNeed::Drop),
+                Some(_) if file.dropped => Some(FileNeed::Renew(Why::Again)),
+                Some(_) if is_lost => Some(FileNeed::Renew(Why::Lost)),
+                Some((index, table)) => self.file_need(record, file, index, table)?,
             };
-            // What can not be renewed by anybody is said once for all sessions.
-            let issuer = self.run.issuer(index);
-            if let Ok(issuer) =
-                issuer.and_then(|it| if it.is_given_up() { Err("") } else { Ok(it) })
-            {
-                let lifetime = table.token.lifetime_of(self.run.is_renewed);
-                let (name, now) = (&record.user.name, self.run.host.now());
-                let need = due::file_need(name, file, issuer, lifetime, now)?;
-                needs.extend(need.map(|need| (number, need)));
-            }
+            needs.extend(need.map(|need| (number, need)));
         }
         Ok(needs)
+    }
+
+    /// What a token file needs that is to be there.
+    fn file_need(
+        &self,
+        record: &Record,
+        file: &TokenFile,
+        index: usize,
+        table: &Table,
+    ) -> Result<Option<FileNeed>> {
+        // What can not be renewed by anybody is said once for all sessions.
+        let Some(issuer) = self.run.issuer(index).ok().filter(|it| !it.is_given_up()) else {
+            return Ok(None);
+        };
+        let user = &record.user.name;
+        if self.run.options.is_blind && issuer.change(user, &file.tokens)?.is_some() {
+            self.run.hold_back(
+                "HTCondor can not be asked, and by the configuration alone they would be others",
+            );
+            return Ok(None);
+        }
+        let lifetime = table.token.lifetime_of(self.run.is_renewed);
+        due::file_need(user, file, issuer, lifetime, self.run.host.now())
+    }
+
+    /// Whether the private store of a session is not there: its user can not remove it.
+    fn is_lost(&self, record: &Record) -> bool {
+        record.place == Place::Private
+            && record
+                .directory_in_private()
+                .symlink_metadata()
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// The tables that a session like this one would have now.

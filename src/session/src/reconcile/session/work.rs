@@ -12,7 +12,7 @@ use crate::issuer::Request;
 use crate::open::log_removed;
 use crate::policy::table_named;
 use crate::reconcile::What;
-use crate::reconcile::due::{FileNeed, Need};
+use crate::reconcile::due::{FileNeed, Need, Why};
 use crate::record::{Place, Record, RecordName};
 use crate::state::Locked;
 
@@ -69,11 +69,8 @@ impl One<'_> {
     }
 
     fn strays(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
-        match ending::remove_tokens(&record, locked.share(), self.deadline, &self.journal()) {
-            // Nothing was ever written there.
-            Ok(_) | Err(Error::Away { .. }) => {}
-            Err(error) => return Err(error),
-        }
+        // A home that is not there proves nothing until what may be in it has expired.
+        ending::remove_tokens(&record, locked.share(), self.deadline, &self.journal())?;
         record.strays.clear();
         locked.replace(&record)?;
         self.would(&Need::Strays, &record);
@@ -83,7 +80,7 @@ impl One<'_> {
     /// Writes the tokens of a session whose home did not answer when it opened.
     fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
         for number in 0..record.files.len() {
-            if !record.files[number].removed {
+            if record.files[number].is_there() {
                 self.renew(&mut locked, &mut record, number, Job::Late)?;
             }
         }
@@ -122,7 +119,8 @@ impl One<'_> {
     ) -> Result<()> {
         let mut next = record.clone();
         let contents = self.mint(&mut next, number, job)?;
-        let missing = if job == Job::Late {
+        let is_new = matches!(job, Job::Late | Job::Renew(Why::Again | Why::Lost));
+        let missing = if is_new {
             Missing::NeverWritten
         } else if record.files[number].is_overdue(self.run.host.now()) {
             Missing::Expired
@@ -153,6 +151,7 @@ impl One<'_> {
         if self.is_troubled {
             self.note(job, &next, number);
         }
+        next.files[number].dropped = false;
         next.files[number].clear_at = written.in_the_way_at;
         next.home_id = written.home_id.or(next.home_id);
         locked.replace(&next)?;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
-
 use super::{Job, One};
 use crate::acting::as_user;
 use crate::audit::Event;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::home::{self, Contents, Judge, Missing, Renewal, Renewed};
 use crate::issuer::Change;
 use crate::name::TokenName;
@@ -36,7 +34,8 @@ impl One<'_> {
         contents: Option<&Contents>,
     ) -> Result<Renewed> {
         if next.place == Place::Private {
-            return self.write_private(locked, next, number, contents);
+            let is_new = missing == Missing::NeverWritten;
+            return self.write_private(locked, next, number, contents, is_new);
         }
         if contents.is_none() {
             return self.write_once(locked, next, number, missing, None, None);
@@ -92,12 +91,15 @@ impl One<'_> {
         written
     }
 
+    /// A token that was never there, or is lost with its store, is put there; any other is
+    /// replaced if its user left it.
     fn write_private(
         &self,
         locked: &Locked<'_>,
         next: &Record,
         number: usize,
         contents: Option<&Contents>,
+        is_new: bool,
     ) -> Result<Renewed> {
         let mut renewed = Renewed {
             is_there: true,
@@ -106,25 +108,24 @@ impl One<'_> {
         let Some(contents) = contents else {
             return Ok(renewed);
         };
+        let euid = self.run.host.euid;
+        if is_new {
+            private::make(&next.run_dir, next.session, &next.user, euid)?;
+        }
         let abandoned = Arc::new(AtomicBool::new(false));
         let is_abandoned = Arc::clone(&abandoned);
         let files = vec![(next.files[number].name.clone(), Arc::clone(contents))];
         let (dir, share) = (next.directory(), locked.share());
-        let written = as_user(&next.user, self.run.host.euid, self.deadline, move || {
+        let written = as_user(&next.user, euid, self.deadline, move || {
             let _share = share;
-            private::renew(&dir, &files, &is_abandoned)
+            if is_new {
+                return private::write(&dir, &files, &is_abandoned).map(|()| true);
+            }
+            let there = private::renew(&dir, &files, &is_abandoned)?;
+            Ok(!there.is_empty())
         });
         abandoned.store(true, Ordering::SeqCst);
-        match written {
-            Ok(there) => renewed.is_there = !there.is_empty(),
-            // Its user can not remove the directory itself: somebody emptied run_dir.
-            Err(Error::Io { source, .. })
-                if source.raw_os_error() == Some(Errno::ENOENT as i32) =>
-            {
-                renewed.is_there = false;
-            }
-            Err(error) => return Err(error),
-        }
+        renewed.is_there = written?;
         Ok(renewed)
     }
 
@@ -145,7 +146,7 @@ impl One<'_> {
                 Place::Private => private::remove(&dir, &names),
             }
         })?;
-        record.files[number].removed = true;
+        record.files[number].dropped = true;
         record.files[number].moving_to = None;
         locked.replace(record)?;
         let file = &record.files[number..=number];

@@ -96,6 +96,11 @@ fn a_session_lingers_while_its_processes_live() {
         .arg("60")
         .spawn()
         .unwrap();
+    // A holder without children: those of other tests are this process's.
+    let mut holder = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    lab.host.holder.pid = holder.id();
+    let process = crate::holder::Process::read(holder.id()).unwrap();
+    lab.host.holder.start = process.unwrap().start;
     stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
     let mut opening = lab.opening();
     opening.linger = Some(Trace::Group {
@@ -115,6 +120,8 @@ fn a_session_lingers_while_its_processes_live() {
     assert_eq!(done(&lab), [What::Finished]);
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
     assert_eq!(lines(&lab, "after the last process of its session"), 1);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[test]
