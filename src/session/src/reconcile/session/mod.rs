@@ -90,6 +90,15 @@ impl Run<'_> {
     }
 }
 
+/// Whether the private store of a session is not there: its user can not remove it.
+fn is_lost(record: &Record) -> bool {
+    record.place == Place::Private
+        && record
+            .directory_in_private()
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// How long one session may wait for its lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -327,7 +336,7 @@ impl One<'_> {
             return Ok(Vec::new());
         }
         let tables = self.tables(record)?;
-        let is_lost = self.is_lost(record);
+        let is_lost = is_lost(record);
         let mut needs = Vec::new();
         for (number, file) in record.files.iter().enumerate() {
             if file.removed {
@@ -366,15 +375,6 @@ impl One<'_> {
         }
         let lifetime = table.token.lifetime_of(self.run.is_renewed);
         due::file_need(user, file, issuer, lifetime, self.run.host.now())
-    }
-
-    /// Whether the private store of a session is not there: its user can not remove it.
-    fn is_lost(&self, record: &Record) -> bool {
-        record.place == Place::Private
-            && record
-                .directory_in_private()
-                .symlink_metadata()
-                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// The tables that a session like this one would have now.

@@ -97,7 +97,10 @@ fn a_session_lingers_while_its_processes_live() {
         .spawn()
         .unwrap();
     // A holder without children: those of other tests are this process's.
-    let mut holder = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let mut holder = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
     lab.host.holder.pid = holder.id();
     let process = crate::holder::Process::read(holder.id()).unwrap();
     lab.host.holder.start = process.unwrap().start;
