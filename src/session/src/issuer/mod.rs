@@ -5,7 +5,7 @@ pub mod schedd;
 
 use std::sync::Arc;
 
-use idtoken::{KeyError, Lifetime, SigningKey, TrustDomain};
+use idtoken::{KeyError, KeyFault, Lifetime, SigningKey, TrustDomain};
 use zeroize::Zeroizing;
 
 use crate::config::{IssuerChoice, TokenSettings};
@@ -63,7 +63,8 @@ pub enum Change {
 impl Issuer {
     /// What the settings ask for; `owner` is the uid that key files must belong to, 0 in sshd.
     ///
-    /// `auto` is the key if it can be read, else the schedd.
+    /// `auto` is the key if it can be read, else the schedd. Not so an empty key: HTCondor
+    /// signs with it, and refuses what it has signed.
     pub fn new(settings: &TokenSettings, owner: u32) -> Result<Self> {
         let schedd = |why: Option<KeyError>| Self::Schedd(Box::new(Schedd::new(settings, why)));
         match settings.issuer {
@@ -71,9 +72,7 @@ impl Issuer {
             IssuerChoice::Schedd => Ok(schedd(None)),
             IssuerChoice::Auto => match Signer::new(settings, owner) {
                 Ok(signer) => Ok(Self::Key(signer)),
-                Err(Error::Key(why)) if settings.condor_token_fetch.exists() => {
-                    Ok(schedd(Some(why)))
-                }
+                Err(Error::Key(why)) if may_ask(settings, &why) => Ok(schedd(Some(why))),
                 Err(error) => Err(error),
             },
         }
@@ -138,5 +137,39 @@ impl Issuer {
             Self::Key(signer) => Some(signer.share_keys()),
             Self::Schedd(_) => None,
         }
+    }
+}
+
+/// Whether the schedd may have what this process has not.
+fn may_ask(settings: &TokenSettings, why: &KeyError) -> bool {
+    !matches!(why.fault, KeyFault::Empty) && settings.condor_token_fetch.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    #[test]
+    fn auto_asks_the_schedd_without_a_key_and_not_because_of_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "trust_domain = \"lab\"\nuid_domain = \"lab\"\ncondor_token_fetch = \"/bin/sh\"\n\
+             password_directory = {:?}",
+            dir.path()
+        );
+        let settings = Config::parse(&text, Path::new("/x.toml")).unwrap().token;
+        let auto = || Issuer::new(&settings, nix::unistd::geteuid().as_raw());
+        assert!(matches!(auto(), Ok(Issuer::Schedd(_))));
+        let key = dir.path().join("POOL");
+        fs::write(&key, "").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let error = auto().err().unwrap().to_string();
+        assert!(error.contains("is empty"), "{error}");
+        fs::write(&key, "a key").unwrap();
+        assert!(matches!(auto(), Ok(Issuer::Key(_))));
     }
 }
