@@ -1,20 +1,27 @@
-//! Whatever is broken: the login works, the log says why, the user is told once.
+//! Whatever is broken: the login works, the log says why, the user is told once, unless the
+//! private store helps.
 
-use pam_idtoken_tests::pool::Pool;
+use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
-    ("without the user's home the login works", home_missing),
     (
-        "with a home that can not be written the login works",
+        "without the user's home the session has its token in the private store",
+        home_missing,
+    ),
+    (
+        "with a home that can not be written the token is in the private store",
         home_read_only,
     ),
     (
-        "with a home whose .condor is a file the login works",
+        "with a home whose .condor is a file the token is in the private store",
         condor_is_a_file,
     ),
-    ("without the signing key the login works", key_missing),
+    (
+        "without the signing key the schedd is asked in vain and the login works",
+        key_missing,
+    ),
     (
         "with a signing key that others can read the login works",
         key_open,
@@ -36,7 +43,10 @@ pub(crate) const TESTS: &[Test] = &[
         "with a configuration that others can write the login works",
         config_unsafe,
     ),
-    ("without a trust domain the login works", config_unset),
+    (
+        "without a trust domain, and nobody to ask for it, the login works",
+        config_unset,
+    ),
     ("a missing state directory is made", state_missing),
     (
         "with a read-only state directory the login works",
@@ -64,10 +74,11 @@ pub(crate) const TESTS: &[Test] = &[
 const KEY: &str = "/etc/condor/passwords.d/POOL";
 const CONFIG: &str = "/etc/security/pam_idtoken.toml";
 const STATE: &str = "/var/lib/pam_idtoken";
+const PRIVATE: &str = "/run/pam_idtoken/tokens";
 
 /// Breaks the host by a script, logs in, mends the host by another.
 #[track_caller]
-fn login_works(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str) {
+fn login_works(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &[&str]) {
     let ap1 = pool.host("ap1");
     ap1.sh(breaking);
     let cursor = ap1.log_cursor();
@@ -95,17 +106,62 @@ fn login_works(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str
         .filter(|line| line.starts_with(&start))
         .collect();
     assert_eq!(reasons.len(), 1, "{lines:#?}");
-    assert!(reasons[0].contains(why), "{}", reasons[0]);
-    assert!(
-        !check.ok && check.stdout.contains(why),
-        "idtokenctl check: {}",
-        check.all()
-    );
+    for why in why {
+        assert!(reasons[0].contains(why), "{}", reasons[0]);
+        assert!(
+            !check.ok && check.stdout.contains(why),
+            "idtokenctl check: {}",
+            check.all()
+        );
+    }
     assert!(
         !check.stdout.contains("This host is ready"),
         "{}",
         check.stdout
     );
+    mended(pool, user);
+}
+
+/// Breaks the home by a script, logs in, mends it by another: the session has its token and HTCondor
+/// finds it, the user is told nothing, the log and the tool say why.
+#[track_caller]
+fn falls_back(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str) {
+    let ap1 = pool.host("ap1");
+    ap1.sh(breaking);
+    let cursor = ap1.log_cursor();
+    let told = pool.ssh(user, "ap1").log_in(&format!(
+        "stat -c '%a %U %n' $_CONDOR_SEC_TOKEN_DIRECTORY $_CONDOR_SEC_TOKEN_DIRECTORY/*
+         condor_ping -type schedd -name ap2.{DOMAIN} WRITE && condor_q -global && echo WELL''COME"
+    ));
+    let lines = ap1.log_since(&cursor);
+    let check = ap1.run(&["idtokenctl", "check", "--user", user]);
+    ap1.sh(mending);
+    let screen = &told.screen;
+    assert!(told.ok && screen.contains("WELLCOME"), "{screen}");
+    assert_eq!(told.warnings(), 0, "{screen}");
+    assert!(screen.contains(&format!("{user}@{DOMAIN}")), "{screen}");
+    for what in [
+        format!("700 {user} {PRIVATE}/"),
+        format!("600 {user} {PRIVATE}/"),
+    ] {
+        assert!(screen.contains(&what), "{what} in {screen}");
+    }
+    let start = format!(
+        "pam_idtoken(sshd:session): the tokens are in the private store, since the home can not \
+         take them user={user}: "
+    );
+    let reasons: Vec<&String> = lines.iter().filter(|l| l.starts_with(&start)).collect();
+    assert!(reasons.len() == 1 && reasons[0].contains(why), "{lines:#?}");
+    let opened = lines.iter().find(|line| line.contains("token opened"));
+    let is_said = opened.is_some_and(|line| line.contains(&format!("file={PRIVATE}/")));
+    assert!(is_said, "{lines:#?}");
+    let note = check.stdout.lines().find(|line| line.contains(why));
+    assert!(
+        check.ok && note.is_some_and(|line| line.starts_with("note")),
+        "{}",
+        check.all()
+    );
+    assert_eq!(ap1.sh(&format!("find {PRIVATE} -mindepth 1")), "");
     mended(pool, user);
 }
 
@@ -127,12 +183,12 @@ fn mended(pool: &Pool, user: &str) {
 }
 
 fn home_missing(pool: &Pool) {
-    login_works(pool, "ghost", "true", "true", "/home/ghost");
+    falls_back(pool, "ghost", "true", "true", "/home/ghost");
 }
 
 fn home_read_only(pool: &Pool) {
     let breaking = "mkdir -p /home/real; mount -t tmpfs -o ro tmpfs /home/real";
-    login_works(
+    falls_back(
         pool,
         "real",
         breaking,
@@ -144,10 +200,10 @@ fn home_read_only(pool: &Pool) {
 fn condor_is_a_file(pool: &Pool) {
     let breaking = "mv /home/alice/.condor /home/alice/kept; touch /home/alice/.condor";
     let mending = "rm /home/alice/.condor; mv /home/alice/kept /home/alice/.condor";
-    login_works(pool, "alice", breaking, mending, "/home/alice/.condor");
+    falls_back(pool, "alice", breaking, mending, "/home/alice/.condor");
 }
 
-fn with_key(pool: &Pool, breaking: &str, why: &str) {
+fn with_key(pool: &Pool, breaking: &str, why: &[&str]) {
     let breaking = format!("cp -a {KEY} /root/kept; {breaking}");
     let mending = format!("rm -rf {KEY}; mv /root/kept {KEY}");
     login_works(pool, "alice", &breaking, &mending, why);
@@ -157,7 +213,13 @@ fn key_missing(pool: &Pool) {
     with_key(
         pool,
         &format!("rm {KEY}"),
-        &format!("the signing key {KEY} is not there"),
+        &[
+            "condor_token_fetch got no token from the schedd",
+            // HTCondor's own words: the key of the schedd is the same. More of them depend on what
+            // it has read before.
+            "it says: Failed to request a session token: DAEMON:1:",
+            &format!("It was asked since the signing key {KEY} is not there"),
+        ],
     );
 }
 
@@ -165,15 +227,16 @@ fn key_open(pool: &Pool) {
     with_key(
         pool,
         &format!("chmod 0644 {KEY}"),
-        &format!("chmod 0600 {KEY}"),
+        &[&format!("chmod 0600 {KEY}")],
     );
 }
 
 fn key_empty(pool: &Pool) {
+    // The schedd, if it were asked, would sign with nothing, and nobody would accept that.
     with_key(
         pool,
         &format!(": >{KEY}"),
-        &format!("the signing key {KEY} is empty"),
+        &[&format!("the signing key {KEY} is empty")],
     );
 }
 
@@ -181,7 +244,7 @@ fn key_directory(pool: &Pool) {
     with_key(
         pool,
         &format!("rm {KEY}; mkdir -m 700 {KEY}"),
-        "is not a regular file",
+        &["is not a regular file"],
     );
 }
 
@@ -192,7 +255,7 @@ fn with_config(pool: &Pool, breaking: &str, why: &str) {
         "alice",
         &format!("cp -a {CONFIG} /root/kept; {breaking}"),
         &mending,
-        why,
+        &[why],
     );
 }
 
@@ -218,8 +281,23 @@ fn config_unsafe(pool: &Pool) {
 }
 
 fn config_unset(pool: &Pool) {
-    let why = "set it in /etc/security/pam_idtoken.toml to what `condor_config_val TRUST_DOMAIN`";
-    with_config(pool, &format!("sed -i /trust_domain/d {CONFIG}"), why);
+    let tool = "/usr/bin/condor_config_val";
+    let breaking = format!(
+        "cp -a {CONFIG} /root/kept; sed -i /trust_domain/d {CONFIG}
+         rm -f /run/pam_idtoken/htcondor.json; mv {tool} {tool}.kept
+         printf '#!/bin/sh\necho it is late >&2; exit 1\n' >{tool}; chmod 755 {tool}"
+    );
+    login_works(
+        pool,
+        "alice",
+        &breaking,
+        &format!("mv {tool}.kept {tool}; mv /root/kept {CONFIG}"),
+        &[
+            "trust_domain is not set, and HTCondor was asked in vain: /usr/bin/condor_config_val \
+             ended with exit status: 1 and said: it is late",
+            "set it in /etc/security/pam_idtoken.toml to what `condor_config_val TRUST_DOMAIN`",
+        ],
+    );
 }
 
 fn state_missing(pool: &Pool) {
@@ -239,7 +317,7 @@ fn state_read_only(pool: &Pool) {
         "alice",
         &breaking,
         &format!("umount {STATE}"),
-        "Read-only file system",
+        &["Read-only file system"],
     );
 }
 
@@ -253,7 +331,7 @@ fn state_full(pool: &Pool) {
         "alice",
         &breaking,
         &format!("umount {STATE}"),
-        "No space left on device",
+        &["No space left on device"],
     );
 }
 
@@ -264,7 +342,7 @@ fn state_unsafe(pool: &Pool) {
         "alice",
         &breaking,
         &format!("chmod 0700 {STATE}"),
-        &format!("chmod 0755 {STATE}"),
+        &[&format!("chmod 0755 {STATE}")],
     );
 }
 

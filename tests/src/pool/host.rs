@@ -159,6 +159,7 @@ impl Host {
             self.write(&format!("/usr/lib/systemd/system/{name}"), bytes, 0o644);
         }
         self.sh("systemctl daemon-reload
+             systemctl enable -q --now run-pam_idtoken-tokens.mount
              systemctl enable -q --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path
              systemctl enable -q pam_idtoken-reconcile.service");
     }

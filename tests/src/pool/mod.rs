@@ -167,7 +167,7 @@ impl Pool {
                 (name, fs::read(entry.path()).unwrap())
             })
             .collect();
-        assert_eq!(units.len(), 3);
+        assert_eq!(units.len(), 4);
         self.host(name).install_units(&units);
     }
 
