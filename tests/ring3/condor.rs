@@ -22,7 +22,10 @@ pub(crate) const TESTS: &[Test] = &[
         global,
     ),
     ("every condor_status of the user guide works", status),
-    ("condor_token_list shows the session's token", token_list),
+    (
+        "condor_token_list shows the session's token",
+        token_list_of_home,
+    ),
     ("a job carries the logged jti as AuthTokenId", auth_token_id),
     (
         "a signing key replaced between two logins harms neither",
@@ -71,21 +74,21 @@ fn accepted(pool: &Pool) {
 }
 
 /// A job that no machine of the pool can run.
-const JOB: &str = "executable=/bin/sleep\\narguments=600\\n\
+pub(crate) const JOB: &str = "executable=/bin/sleep\\narguments=600\\n\
                    requirements=(TARGET.NoSuchThing =?= True)\\nqueue\\n";
 
 /// Submits a job that waits, in a session on a host; its id.
-fn submit(pool: &Pool, user: &str, host: &str, options: &str) -> String {
+pub(crate) fn submit(pool: &Pool, user: &str, host: &str, options: &str) -> String {
     let script = format!("printf '{JOB}' >job.sub; condor_submit -terse {options} job.sub");
     let said = pool.ssh(user, host).run(&script).must().stdout;
     said.split_whitespace().next().unwrap().to_owned()
 }
 
-fn remove(pool: &Pool, host: &str, id: &str) {
+pub(crate) fn remove(pool: &Pool, host: &str, id: &str) {
     pool.host(host).sh(&format!("condor_rm {id}"));
 }
 
-fn global(pool: &Pool) {
+pub(crate) fn global(pool: &Pool) {
     let id = submit(pool, "alice", "ap2", "");
     // The collector hears of the job with the schedd's next update.
     let end = Instant::now() + Duration::from_secs(30);
@@ -114,7 +117,7 @@ fn global(pool: &Pool) {
     remove(pool, "ap2", &id);
 }
 
-fn status(pool: &Pool) {
+pub(crate) fn status(pool: &Pool) {
     let alice = pool.ssh("alice", "ap1");
     let slots = alice.run("condor_status").must().stdout;
     assert!(slots.contains(&format!("cm.{DOMAIN}")), "{slots}");
@@ -131,7 +134,11 @@ fn status(pool: &Pool) {
     );
 }
 
-fn token_list(pool: &Pool) {
+fn token_list_of_home(pool: &Pool) {
+    token_list(pool, "/home/alice/.condor/tokens.d");
+}
+
+pub(crate) fn token_list(pool: &Pool, directory: &str) {
     let list = pool
         .ssh("alice", "ap1")
         .run("condor_token_list")
@@ -147,7 +154,7 @@ fn token_list(pool: &Pool) {
         "{list}"
     );
     assert!(
-        line.contains("/home/alice/.condor/tokens.d/0-session-"),
+        line.contains(&format!("File: {directory}/")) && line.contains("/0-session-"),
         "{list}"
     );
 }

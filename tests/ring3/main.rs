@@ -9,7 +9,9 @@ mod planted;
 mod policy;
 mod reconcile;
 mod releases;
+mod scopes;
 mod sessions;
+mod support;
 mod surroundings;
 mod tool;
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         condor::TESTS,
         planted::TESTS,
         policy::TESTS,
+        scopes::TESTS,
         failures::TESTS,
         tool::TESTS,
         surroundings::TESTS,

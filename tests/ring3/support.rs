@@ -1,0 +1,104 @@
+//! What several themes need: the claims of a session, times, programs that are not as they should be.
+
+use std::time::{Duration, Instant};
+
+use pam_idtoken_tests::pool::{Host, Pool, Ssh};
+
+/// Else a client on the daemon's own host needs no token.
+pub(crate) const TOKENS_ONLY: &str = "export _CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS=IDTOKENS";
+/// Where private stores are.
+pub(crate) const PRIVATE: &str = "/run/pam_idtoken/tokens";
+
+/// The claims of the tokens that HTCondor's client finds in a session of this user, in the order in
+/// which it reads them.
+#[track_caller]
+pub(crate) fn claims(user: &Ssh) -> Vec<serde_json::Value> {
+    let list = user.run("condor_token_list").must().stdout;
+    let payload = |line: &str| {
+        let (_, rest) = line.split_once(" Payload: ").unwrap();
+        let (payload, _) = rest.split_once(" File: ").unwrap();
+        serde_json::from_str(payload).unwrap()
+    };
+    list.lines().map(payload).collect()
+}
+
+/// The claims of a session that has one token.
+#[track_caller]
+pub(crate) fn only_claims(user: &Ssh) -> serde_json::Value {
+    let mut claims = claims(user);
+    assert_eq!(claims.len(), 1, "{claims:?}");
+    claims.remove(0)
+}
+
+/// Asks a schedd and the collector of the pool, by token alone and to write, since a client of
+/// 25.14 reads unauthenticated where it may.
+pub(crate) fn pings(pool: &Pool) -> String {
+    let schedd = pool.hosts().iter().rfind(|host| host.submits()).unwrap();
+    let collector = pool.hosts()[0].full_name();
+    format!(
+        "( {TOKENS_ONLY}; condor_ping -type schedd -name {} WRITE &&
+         condor_ping -type collector -name {collector} WRITE )",
+        schedd.full_name()
+    )
+}
+
+/// What [`pings`] says if both are answered as this user.
+#[track_caller]
+pub(crate) fn both_accept(said: &str, user: &str) {
+    let accepted = said.lines().filter(|line| {
+        line.contains("succeeded")
+            && line.contains("IDTOKENS")
+            && line.contains(&format!("as {user} "))
+    });
+    assert_eq!(accepted.count(), 2, "not as {user}: {said}");
+}
+
+/// How long it took.
+pub(crate) fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let result = what();
+    (result, started.elapsed())
+}
+
+/// A program of a host that is another one, or none, until the value is dropped.
+pub(crate) struct Replaced<'a> {
+    host: &'a Host,
+    path: &'static str,
+}
+
+impl<'a> Replaced<'a> {
+    /// The original is beside it, as `<path>.kept`.
+    #[track_caller]
+    pub(crate) fn by(host: &'a Host, path: &'static str, script: Option<&str>) -> Self {
+        host.sh(&format!("mv {path} {path}.kept"));
+        let replaced = Self { host, path };
+        if let Some(script) = script {
+            host.write(path, format!("#!/bin/bash\n{script}\n"), 0o755);
+        }
+        replaced
+    }
+}
+
+impl Drop for Replaced<'_> {
+    fn drop(&mut self) {
+        let path = self.path;
+        let _ = self.host.run(&["mv", "-f", &format!("{path}.kept"), path]);
+    }
+}
+
+/// Processes of a host that are stopped until the value is dropped.
+pub(crate) struct Stopped<'a>(&'a Host, &'static str);
+
+impl<'a> Stopped<'a> {
+    #[track_caller]
+    pub(crate) fn of(host: &'a Host, title: &'static str) -> Self {
+        host.stop(title);
+        Self(host, title)
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.go_on(self.1);
+    }
+}
