@@ -1,8 +1,12 @@
 //! Who gets a token and who passes untouched.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use pam_idtoken_tests::pool::Pool;
 
 use crate::Test;
+use crate::support::claims;
 
 pub(crate) const TESTS: &[Test] = &[
     ("root logs in and gets no token", root),
@@ -16,6 +20,11 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("only users of an allowed group get a token", allowed_group),
     ("su and cron stay untouched", other_services),
+    ("a table is for logins from its remote hosts", remote_hosts),
+    (
+        "a table is for logins by its methods of sshd",
+        ssh_auth_methods,
+    ),
 ];
 
 /// Logs in, gets no token, is told nothing and nothing is logged.
@@ -95,4 +104,51 @@ fn other_services(pool: &Pool) {
     ap1.sh("mv /tmp/su.kept /etc/pam.d/su");
     assert!(seen.ok && seen.stdout.contains("WELLCOME") && !seen.stdout.contains("0-session-"));
     assert_eq!(ap1.log_since(&cursor), Vec::<String>::new());
+}
+
+fn remote_hosts(pool: &Pool) {
+    let ap1 = pool.host("ap1");
+    let network = ap1.address().rsplit_once('.').unwrap().0.to_owned();
+    for (hosts, is_for_us) in [
+        (format!("\"{network}.0/24\""), true),
+        (format!("\"192.0.2.0/24\", \"{network}.254\""), true),
+        (format!("\"{network}.1\""), false),
+        ("\"192.0.2.0/24\", \".lab.test\"".to_owned(), false),
+    ] {
+        ap1.configure(&format!("[[token]]\nremote_hosts = [{hosts}]\n"));
+        if is_for_us {
+            gets_a_token(pool, "carol");
+        } else {
+            passes_untouched(pool, "carol");
+        }
+    }
+}
+
+fn ssh_auth_methods(pool: &Pool) {
+    let ap1 = pool.host("ap1");
+    let dir = tempfile::tempdir().unwrap();
+    let askpass = dir.path().join("askpass");
+    fs::write(&askpass, "#!/bin/sh\necho 'a word of carol'\n").unwrap();
+    fs::set_permissions(&askpass, Permissions::from_mode(0o700)).unwrap();
+    ap1.sh("echo 'carol:a word of carol' | chpasswd");
+    let by_key = pool.ssh("carol", "ap1");
+    let by_password = by_key.clone().by_password(&askpass);
+    let scope = |ssh| {
+        let claims = claims(ssh);
+        let scope = |claims: &serde_json::Value| claims["scope"].as_str().map(str::to_owned);
+        claims.iter().map(scope).collect::<Vec<_>>()
+    };
+    ap1.configure("[[token]]\nssh_auth_methods = [\"publickey\"]\n");
+    gets_a_token(pool, "carol");
+    assert_eq!(scope(&by_password), [None; 0]);
+    ap1.configure("[[token]]\nssh_auth_methods = [\"password\"]\n");
+    passes_untouched(pool, "carol");
+    // The first that fits counts, and the others are for the rest.
+    ap1.configure(
+        "[[token]]\nssh_auth_methods = [\"password\"]\nscope = [\"READ\"]\n\n[[token]]\n",
+    );
+    assert_eq!(scope(&by_password), [Some("condor:/READ".to_owned())]);
+    assert_eq!(scope(&by_key), [None]);
+    ap1.sh("passwd -l carol >/dev/null");
+    pool.wait_for_tokens("carol", 0);
 }

@@ -15,6 +15,7 @@ pub struct Ssh {
     address: String,
     leader: i32,
     options: Vec<String>,
+    askpass: Option<PathBuf>,
 }
 
 /// What an interactive login showed.
@@ -43,6 +44,7 @@ impl Ssh {
             address: address.to_owned(),
             leader,
             options: Vec::new(),
+            askpass: None,
         }
     }
 
@@ -50,6 +52,13 @@ impl Ssh {
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
         self.options.push(format!("-o{option}"));
+        self
+    }
+
+    /// The same by password, which this program prints.
+    #[must_use]
+    pub fn by_password(mut self, askpass: &Path) -> Self {
+        self.askpass = Some(askpass.to_owned());
         self
     }
 
@@ -134,8 +143,15 @@ impl Ssh {
                 "-oStrictHostKeyChecking=no",
                 "-oUserKnownHostsFile=/dev/null",
             ])
-            .args(["-oLogLevel=ERROR", "-oBatchMode=yes", "-oConnectTimeout=20"])
+            .args(["-oLogLevel=ERROR", "-oConnectTimeout=20"])
             .args(&self.options);
+        if let Some(askpass) = &self.askpass {
+            command.env("SSH_ASKPASS", askpass);
+            command.env("SSH_ASKPASS_REQUIRE", "force");
+            command.arg("-oPreferredAuthentications=password");
+        } else {
+            command.arg("-oBatchMode=yes");
+        }
         command
     }
 }
