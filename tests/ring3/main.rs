@@ -4,6 +4,7 @@
 //! of them change a host; each leaves it as it was.
 
 mod condor;
+mod discovery;
 mod failures;
 mod planted;
 mod policy;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         planted::TESTS,
         policy::TESTS,
         scopes::TESTS,
+        discovery::TESTS,
         failures::TESTS,
         tool::TESTS,
         surroundings::TESTS,
