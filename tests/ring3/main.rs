@@ -8,6 +8,7 @@ mod discovery;
 mod failures;
 mod planted;
 mod policy;
+mod pools;
 mod reconcile;
 mod releases;
 mod scopes;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         tool::TESTS,
         surroundings::TESTS,
         releases::TESTS,
+        pools::TESTS,
         // Last: from here on hosts have reconcilers.
         reconcile::TESTS,
     ]
