@@ -11,6 +11,7 @@ mod policy;
 mod pools;
 mod reconcile;
 mod releases;
+mod schedd;
 mod scopes;
 mod sessions;
 mod support;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         policy::TESTS,
         scopes::TESTS,
         discovery::TESTS,
+        schedd::TESTS,
         failures::TESTS,
         tool::TESTS,
         surroundings::TESTS,
