@@ -9,6 +9,7 @@ mod failures;
 mod planted;
 mod policy;
 mod pools;
+mod private;
 mod reconcile;
 mod releases;
 mod schedd;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         scopes::TESTS,
         discovery::TESTS,
         schedd::TESTS,
+        private::TESTS,
         failures::TESTS,
         tool::TESTS,
         surroundings::TESTS,
