@@ -1,14 +1,26 @@
 //! What goes wrong around a host: file servers and daemons that are not as they should be.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use pam_idtoken_tests::host::Mode;
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use crate::Test;
+use crate::support::{PRIVATE, timed};
 
 pub(crate) const TESTS: &[Test] = &[
     (
         "a home that root may not enter has its token while the session lives",
         squashed_home,
+    ),
+    (
+        "with a home on a server that takes nothing the token is in the private store",
+        useless_home,
+    ),
+    (
+        "a home that does not answer costs a login at most the timeout, and not its token",
+        silent_home,
     ),
     (
         "a schedd that is stopped answers nobody until it goes on",
@@ -17,9 +29,11 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const PING: &str = "condor_ping -type schedd -name ap2";
+/// By how much a login may take longer on a busy machine.
+const MARGIN: Duration = Duration::from_secs(1);
 
 fn squashed_home(pool: &Pool) {
-    let home = pool.serve_home("nfs", "ap1");
+    let _home = pool.serve_home("nfs", "ap1");
     let ap1 = pool.host("ap1");
     let root = ap1.run(&["ls", "/home/nfs"]);
     assert!(root.stderr.contains("Permission denied"), "{}", root.all());
@@ -31,15 +45,108 @@ fn squashed_home(pool: &Pool) {
     assert!(said.contains("0-session-"), "{said}");
     assert!(said.contains(&format!("nfs@{DOMAIN}")), "{said}");
     pool.wait_for_tokens("nfs", 0);
-    home.set(Mode::ReadOnly);
-    let told = nfs.log_in("ls ~/.condor/tokens.d");
+    // A renewal, and the logout after it.
+    let session = nfs.stay();
+    let token = || {
+        let dir = pool.home("nfs").join(".condor/tokens.d");
+        std::fs::read_to_string(dir.join(&pool.tokens("nfs")[0])).unwrap()
+    };
+    let first = token();
+    ap1.configure("scope = [\"READ\"]\n");
+    let said = ap1.run(&["idtokenctl", "reconcile"]).must().stdout;
+    assert!(token() != first, "{said}");
+    let ping = format!("{PING}.{DOMAIN} READ");
+    let works = ap1.run(&["runuser", "-u", "nfs", "--", "sh", "-c", &ping]);
+    assert!(works.all().contains("succeeded"), "{}", works.all());
+    session.end();
+    pool.wait_for_tokens("nfs", 0);
+}
+
+/// What a session says whose token is in the private store, and works.
+const IN_PRIVATE: &str = "ls $_CONDOR_SEC_TOKEN_DIRECTORY; condor_q -global && echo COMMANDED";
+
+#[track_caller]
+fn is_in_private(pool: &Pool, said: &str) {
     assert!(
-        told.ok && !told.screen.contains("0-session-"),
-        "{}",
-        told.screen
+        said.starts_with("0-session-") && said.contains("COMMANDED"),
+        "{said}"
     );
-    drop(home);
-    ap1.sh("ls /home/nfs/.condor/tokens.d");
+    pool.wait_for_tokens("nfs", 0);
+    let ap1 = pool.host("ap1");
+    let left = || {
+        ap1.sh(&format!(
+            "find {PRIVATE} -mindepth 1; find /var/lib/pam_idtoken/sessions -type f"
+        ))
+    };
+    let end = Instant::now() + Duration::from_secs(5);
+    while !left().is_empty() {
+        assert!(Instant::now() < end, "{}", left());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn useless_home(pool: &Pool) {
+    let home = pool.serve_home("nfs", "ap1");
+    let (ap1, nfs) = (pool.host("ap1"), pool.ssh("nfs", "ap1"));
+    let (_, usual) = timed(|| nfs.run(IN_PRIVATE));
+    for (mode, why) in [
+        (Mode::Full, "No space left on device"),
+        (Mode::FullAtClose, "No space left on device"),
+        (Mode::ReadOnly, "Read-only file system"),
+    ] {
+        home.set(mode);
+        let cursor = ap1.log_cursor();
+        let (said, took) = timed(|| nfs.run(IN_PRIVATE));
+        home.set(Mode::Normal);
+        is_in_private(pool, &said.must().stdout);
+        assert!(
+            took < usual + MARGIN,
+            "{mode:?}: {took:?} and not {usual:?}"
+        );
+        let line = ap1.wait_for_log(&cursor, "the tokens are in the private store");
+        assert!(line.contains(why), "{mode:?}: {line}");
+    }
+}
+
+fn silent_home(pool: &Pool) {
+    let home = pool.serve_home("nfs", "ap1");
+    hung_login(pool, || home.hang(), || home.go_on());
+    hung_login(pool, || home.set(Mode::Stalled), || home.set(Mode::Normal));
+}
+
+/// sshd itself waits for the home after the module did, so that the home has to answer then.
+#[track_caller]
+fn hung_login(pool: &Pool, hang: impl FnOnce(), go_on: impl FnOnce()) {
+    let (ap1, nfs) = (pool.host("ap1"), pool.ssh("nfs", "ap1"));
+    let login = || {
+        let cursor = ap1.log_cursor();
+        let mut command = nfs.command(60);
+        command.arg(IN_PRIVATE).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (child, took) = timed(|| {
+            let child = command.spawn().unwrap();
+            ap1.wait_for_log(&cursor, "token opened");
+            child
+        });
+        (cursor, child, took)
+    };
+    let (_, child, usual) = login();
+    child.wait_with_output().unwrap();
+    hang();
+    let (cursor, child, took) = login();
+    go_on();
+    let said = child.wait_with_output().unwrap();
+    println!("{took:?} and not {usual:?}");
+    let longest = usual + Duration::from_secs(3) + MARGIN;
+    assert!(took < longest, "{took:?} and not {usual:?}");
+    let lines = ap1.log_since(&cursor);
+    let opened = lines
+        .iter()
+        .find(|line| line.contains("token opened"))
+        .unwrap();
+    assert!(opened.contains(&format!("file={PRIVATE}/")), "{lines:#?}");
+    ap1.wait_for_log(&cursor, "the home /home/nfs did not answer within");
+    is_in_private(pool, &String::from_utf8_lossy(&said.stdout));
 }
 
 fn stopped_schedd(pool: &Pool) {
