@@ -6,6 +6,7 @@
 mod ends;
 mod keys;
 mod sampler;
+mod stores;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -23,6 +24,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "a killed session's token is gone within one period of the timer",
         ends::killed,
+    ),
+    (
+        "the units renew what the schedd signs, and private stores",
+        stores::renewed,
     ),
     (
         "fifty sessions killed at random leave nothing after one reconcile",

@@ -1,0 +1,87 @@
+//! The units as they are shipped renew what the schedd signs and what private stores hold.
+
+use std::time::{Duration, Instant};
+
+use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
+
+use super::{PERIOD, ready, rows, wait_for};
+use crate::support::{PRIVATE, TOKENS_ONLY};
+
+const DROP_INS: &str = "/etc/systemd/system/pam_idtoken-reconcile";
+
+/// The units run every two seconds; nothing else of them changes.
+fn hurry(host: &Host) {
+    host.sh(&format!(
+        "mkdir -p {DROP_INS}.service.d {DROP_INS}.timer.d
+         printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/idtokenctl reconcile --every 2s\\n' \\
+             >{DROP_INS}.service.d/fast.conf
+         printf '[Timer]\\nOnActiveSec=\\nOnActiveSec=0\\nOnUnitActiveSec=2s\\nAccuracySec=100ms\\n' \\
+             >{DROP_INS}.timer.d/fast.conf
+         systemctl daemon-reload; systemctl restart pam_idtoken-reconcile.timer"
+    ));
+    let run = || host.sh("stat -c %Y.%y /run/pam_idtoken/reconciled");
+    for _ in 0..2 {
+        let last = run();
+        wait_for("a reconcile", PERIOD, || run() != last);
+    }
+}
+
+fn no_more_hurry(host: &Host) {
+    host.sh(&format!(
+        "rm -r {DROP_INS}.service.d {DROP_INS}.timer.d
+         systemctl daemon-reload; systemctl restart pam_idtoken-reconcile.timer"
+    ));
+    host.configure("");
+}
+
+pub(super) fn renewed(pool: &Pool) {
+    ready(pool);
+    let ap2 = pool.host("ap2");
+    assert_eq!(ap2.sh(&format!("stat -f -c %T {PRIVATE}")), "tmpfs\n");
+    ap2.sh(&format!("findmnt -n -o FSTYPE --mountpoint {PRIVATE}"));
+    let cursor = ap2.log_cursor();
+    for (configuration, directory) in [
+        ("issuer = \"schedd\"\n", "/home/dave/.condor/tokens.d"),
+        ("issuer = \"schedd\"\nstore = \"private\"\n", PRIVATE),
+        ("store = \"private\"\n", PRIVATE),
+    ] {
+        ap2.configure_exactly(&format!(
+            "{configuration}lifetime = \"8s\"\ntimeout = \"1s\"\n"
+        ));
+        hurry(ap2);
+        let session = pool.ssh("dave", "ap2").stay();
+        let row = || rows(ap2, "dave").remove(0);
+        let file = row()["token"][0].as_str().unwrap().to_owned();
+        assert!(file.starts_with(directory), "{file}");
+        let (first, started) = (row()["expires"].as_u64().unwrap(), Instant::now());
+        let ask = format!(
+            "{TOKENS_ONLY}; _CONDOR_SEC_TOKEN_DIRECTORY=$(dirname {file}) \
+             condor_ping -type schedd -name ap2.{DOMAIN} WRITE"
+        );
+        while started.elapsed() < Duration::from_secs(10) {
+            let said = ap2.run(&["runuser", "-u", "dave", "--", "bash", "-c", &ask]);
+            let at = started.elapsed();
+            assert!(
+                said.all().contains(&format!("as dave@{DOMAIN} ")),
+                "{at:?}: {}",
+                said.all()
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        assert!(row()["expires"].as_u64().unwrap() >= first + 8, "{}", row());
+        // sshd is killed: the store goes with the next run.
+        ap2.sh(&format!("kill -9 {}", row()["pid"]));
+        session.end();
+        wait_for("the token goes", PERIOD, || rows(ap2, "dave").is_empty());
+        ap2.sh(&format!("test ! -e {file}"));
+    }
+    assert_eq!(ap2.sh(&format!("find {PRIVATE} -mindepth 1")), "");
+    no_more_hurry(ap2);
+    let lines = ap2.log_since(&cursor);
+    let is_trouble = |line: &&String| line.contains("could not") || line.contains("in vain");
+    assert_eq!(lines.iter().find(is_trouble), None);
+    let noise = ap2.sh(
+        "journalctl -q --no-pager -o cat -p err -u pam_idtoken-reconcile.service --since -2min",
+    );
+    assert_eq!(noise, "");
+}
