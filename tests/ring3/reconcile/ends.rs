@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
 
 use super::{PERIOD, commands_the_pool, ready, ready_for_changes, rows, wait_for};
+use crate::support::PRIVATE;
 
 pub(super) fn killed(pool: &Pool) {
     ready(pool);
@@ -144,8 +145,12 @@ pub(super) fn power_cut(pool: &Pool) {
     let there = pool.ssh("alice", "ap2").stay();
     pool.wait_for_tokens("alice", 2);
     let ap1 = pool.host("ap1");
+    // In memory: its token is gone with the power, its record is not.
+    ap1.configure("store = \"private\"\n");
+    let private = pool.ssh("bob", "ap1").stay();
+    assert_eq!(rows(ap1, "bob").len(), 1);
     ap1.power_off();
-    drop(here);
+    drop((here, private));
     assert_eq!(
         pool.tokens("alice").len(),
         2,
@@ -174,5 +179,8 @@ pub(super) fn power_cut(pool: &Pool) {
     assert!(commands_the_pool(pool.host("ap2"), "alice"));
     there.end();
     pool.wait_for_tokens("alice", 0);
+    ap1.sh(&format!(
+        "findmnt -t tmpfs --mountpoint {PRIVATE}; test -z \"$(ls -A {PRIVATE})\""
+    ));
     assert_eq!(ap1.sh("find /var/lib/pam_idtoken/sessions -type f"), "");
 }

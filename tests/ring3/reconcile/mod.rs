@@ -26,6 +26,10 @@ pub(crate) const TESTS: &[Test] = &[
         ends::killed,
     ),
     (
+        "the unit for private stores does not hide those that are there",
+        stores::mounted,
+    ),
+    (
         "the units renew what the schedd signs, and private stores",
         stores::renewed,
     ),
