@@ -9,8 +9,8 @@ pub(crate) const TOKENS_ONLY: &str = "export _CONDOR_SEC_CLIENT_AUTHENTICATION_M
 /// Where private stores are.
 pub(crate) const PRIVATE: &str = "/run/pam_idtoken/tokens";
 
-/// The claims of the tokens that HTCondor's client finds in a session of this user, in the order in
-/// which it reads them.
+/// The claims of the tokens that HTCondor finds in a session of this user. condor_token_list says
+/// them in any order.
 #[track_caller]
 pub(crate) fn claims(user: &Ssh) -> Vec<serde_json::Value> {
     let list = user.run("condor_token_list").must().stdout;
