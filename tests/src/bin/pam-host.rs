@@ -6,9 +6,13 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use pam_idtoken_tests::host::lab::names;
 use pam_idtoken_tests::host::pam::{PAM_DATA_SILENT, Transaction};
 use pam_idtoken_tests::host::snapshot::Snapshot;
@@ -79,6 +83,7 @@ impl Host {
                 unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
             }
             Step::Fork(steps) => self.fork(steps),
+            Step::Reaping(steps) => self.reaping(steps),
             Step::Threads(count) => self.threads(*count),
             Step::DefaultSigpipe => {
                 // SAFETY: the default action runs no code of ours.
@@ -102,13 +107,19 @@ impl Host {
                 }
             }
             Step::Sh(script) => {
-                let output = std::process::Command::new("/bin/sh")
+                let mut shell = std::process::Command::new("/bin/sh")
                     .args(["-c", script])
-                    .output()
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
                     .unwrap();
-                self.answers
-                    .shell
-                    .push(String::from_utf8_lossy(&output.stdout).into_owned());
+                let mut output = Vec::new();
+                let mut stdout = shell.stdout.take().unwrap();
+                stdout.read_to_end(&mut output).unwrap();
+                // A host that ignores SIGCHLD has nobody to wait for.
+                let _ = shell.wait();
+                let output = String::from_utf8_lossy(&output).into_owned();
+                self.answers.shell.push(output);
             }
         }
     }
@@ -192,12 +203,30 @@ impl Host {
                 unsafe { libc::_exit(0) };
             }
             nix::unistd::ForkResult::Parent { child } => {
-                nix::sys::wait::waitpid(child, None).unwrap();
+                waitpid(child, None).unwrap();
                 let answers = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
                 std::fs::remove_file(file).unwrap();
                 self.answers.children.push(answers);
             }
         }
+    }
+
+    fn reaping(&mut self, steps: &[Step]) {
+        let own = std::process::Command::new("/bin/sleep").arg("0.02").spawn();
+        let own = Pid::from_raw(own.unwrap().id().cast_signed());
+        let done = AtomicBool::new(false);
+        let reaped = std::thread::scope(|scope| {
+            let reaper = scope.spawn(|| reap(own, &done));
+            self.run(steps);
+            done.store(true, Ordering::SeqCst);
+            reaper.join().unwrap()
+        });
+        let text = if reaped == [own] {
+            "its own".to_owned()
+        } else {
+            format!("{reaped:?} and not just {own}")
+        };
+        self.answers.shell.push(text);
     }
 
     /// Some at once, so that all cores have something to do.
@@ -258,4 +287,16 @@ impl Host {
         });
         self.answers.codes.extend(codes);
     }
+}
+
+/// Takes every child that ends, until all is done and its own has ended.
+fn reap(own: Pid, done: &AtomicBool) -> Vec<Pid> {
+    let mut reaped = Vec::new();
+    while !done.load(Ordering::SeqCst) || !reaped.contains(&own) {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(_) => std::thread::sleep(Duration::from_micros(200)),
+            Ok(status) => reaped.extend(status.pid()),
+        }
+    }
+    reaped
 }

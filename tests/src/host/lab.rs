@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, SFlag, mknod};
 use super::log::Daemon;
 use super::running::Running;
 use super::{Answers, Scenario, Step};
+use crate::command::must;
 
 /// uid and gid of alice, who has a home here.
 pub const ALICE: u32 = 54_321;
@@ -213,9 +214,21 @@ impl Lab {
 
     /// Writes the configuration: what every test needs, and what is given.
     pub fn configure(&self, more: &str) {
+        self.write_configuration(
+            "trust_domain = \"pool.lab.test\"\nuid_domain = \"lab.test\"\n",
+            more,
+        );
+    }
+
+    /// The same without the domains: HTCondor has to be asked for them.
+    pub fn configure_without_domains(&self, more: &str) {
+        self.write_configuration("", more);
+    }
+
+    fn write_configuration(&self, domains: &str, more: &str) {
         let text = format!(
-            "trust_domain = \"pool.lab.test\"\nuid_domain = \"lab.test\"\nstate_dir = {:?}\n\
-             run_dir = {:?}\npassword_directory = {:?}\nmin_uid = 1\nservices = [\"test\"]\n{more}",
+            "{domains}state_dir = {:?}\nrun_dir = {:?}\npassword_directory = {:?}\n\
+             min_uid = 1\nservices = [\"test\"]\n{more}",
             self.path("state"),
             self.path("run"),
             self.path("keys"),
@@ -254,6 +267,19 @@ impl Lab {
         allow(&self.path("pam.d").join(name), 0o644);
     }
 
+    /// Makes a program of a shell script, or another one of it.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let (text, bin) = (format!("#!/bin/sh\n{text}\n"), self.path("bin"));
+        let (new, program) = (self.path("etc/script"), bin.join(name));
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(&new, text).unwrap();
+        // By another process: while a child of this one has it open for writing, which it got
+        // from another test's thread, nobody can run it.
+        let paths = [&new, &program].map(|path| path.to_str().unwrap());
+        must("install", &["-m", "755", paths[0], paths[1]]);
+        program
+    }
+
     /// Runs the host for alice.
     pub fn run(&self, steps: &[Step]) -> Outcome {
         self.run_as("alice", "test", steps)
@@ -268,13 +294,14 @@ impl Lab {
     /// Starts the host with these steps and comes back when they are done; the
     /// session is closed when the value is asked to end.
     pub fn stay(&self, user: &str, steps: &[Step]) -> Running<'_> {
+        self.stay_and(user, steps, &[Step::Close, Step::End { silent: false }])
+    }
+
+    /// The same with what comes after that instead of closing the session.
+    pub fn stay_and(&self, user: &str, steps: &[Step], then: &[Step]) -> Running<'_> {
         let door = self.path("tmp").join(format!("door-{}", number()));
-        let rest = [
-            Step::Wait(door.clone()),
-            Step::Close,
-            Step::End { silent: false },
-        ];
-        let (child, output) = self.start(user, "test", &[steps, &rest[..]].concat());
+        let wait = [Step::Wait(door.clone())];
+        let (child, output) = self.start(user, "test", &[steps, &wait[..], then].concat());
         let mut running = Running {
             lab: self,
             child: Some(child),
@@ -396,10 +423,15 @@ impl Lab {
         let passwd = passwd + &more.collect::<String>();
         let group = format!("root:x:0:\nalice:x:{uid}:\nbob:x:{BOB}:\npool:x:54400:alice,bob\n");
         for (name, text) in [("passwd", passwd), ("group", group)] {
+            // A host that has it open keeps what it has.
+            let path = self.path("etc").join(name);
+            if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+                continue;
+            }
             // In one step: another program may be reading it.
             let new = self.path("etc").join(format!("{name}-{}", number()));
             fs::write(&new, text).unwrap();
-            fs::rename(new, self.path("etc").join(name)).unwrap();
+            fs::rename(new, path).unwrap();
         }
         let mut command = Command::new(artefacts().join(program));
         let mut preload = "libnss_wrapper.so".to_owned();

@@ -74,6 +74,10 @@ pub enum Step {
     },
     /// Does the steps in a forked child, which inherits the handle, and waits for it.
     Fork(Vec<Step>),
+    /// Does the steps while another thread waits for every child there is, as a host may that
+    /// has children of its own: one that ends meanwhile. Who was waited for goes where the
+    /// output of shells goes.
+    Reaping(Vec<Step>),
     /// Opens and closes a session in this many threads at once, each with a handle of its own.
     Threads(usize),
     /// Runs a shell command.

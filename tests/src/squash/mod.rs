@@ -41,6 +41,8 @@ pub enum Mode {
     Normal,
     /// It takes a request and answers it in the next mode: whoever asked can not be killed.
     Stalled,
+    /// It takes a rename and does it in the next mode; everything else as ever.
+    StalledAtRename,
     /// Whatever needs room: ENOSPC.
     Full,
     /// What is written is lost, and close(2) or fsync(2) says ENOSPC, as with NFS and a quota.

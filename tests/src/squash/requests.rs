@@ -165,6 +165,7 @@ impl Filesystem for Server {
         reply: ReplyEmpty,
     ) {
         let done = self.serve(request, Effect::Changes, |mode| {
+            self.state.wait_while(Mode::StalledAtRename);
             self.files
                 .rename((parent, name), (new_parent, new_name), flags)?;
             match mode {

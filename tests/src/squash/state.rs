@@ -16,11 +16,12 @@ impl State {
 
     /// The mode to answer in; waits while there is to be no answer.
     pub(super) fn wait(&self) -> Mode {
+        self.wait_while(Mode::Stalled)
+    }
+
+    /// The next mode that is not this one.
+    pub(super) fn wait_while(&self, waits: Mode) -> Mode {
         let mode = self.0.0.lock().unwrap();
-        *self
-            .0
-            .1
-            .wait_while(mode, |mode| *mode == Mode::Stalled)
-            .unwrap()
+        *self.0.1.wait_while(mode, |mode| *mode == waits).unwrap()
     }
 }
