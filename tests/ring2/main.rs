@@ -9,6 +9,7 @@ mod homes;
 mod hosts;
 mod reconcile;
 mod squash;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,11 @@ fn main() -> ExitCode {
         .chain(reconcile::TESTS)
         .chain(reconcile::hung::TESTS)
         .chain(reconcile::tool::TESTS)
-        .chain(squash::TESTS);
+        .chain(squash::TESTS)
+        .chain(stores::TESTS)
+        .chain(stores::fallback::TESTS)
+        .chain(stores::hostile::TESTS)
+        .chain(stores::hung::TESTS)
     let mut trials = Vec::new();
     for test in tests {
         match *test {

@@ -119,7 +119,7 @@ fn killed_anywhere() {
 }
 
 #[track_caller]
-fn wait_until(holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(holds: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < end, "it never came");
