@@ -7,14 +7,17 @@ mod codes;
 mod failures;
 mod homes;
 mod hosts;
+mod issuers;
 mod reconcile;
 mod squash;
 mod stores;
+mod tokens;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
-use pam_idtoken_tests::host::lab::is_root;
+use pam_idtoken_tests::host::lab::{is_root, names};
 use pam_idtoken_tests::host::{Lab, Who};
 
 /// A test of the module in a host.
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         .chain(failures::TESTS)
         .chain(homes::TESTS)
         .chain(hosts::TESTS)
+        .chain(issuers::TESTS)
+        .chain(issuers::answers::TESTS)
         .chain(reconcile::TESTS)
         .chain(reconcile::hung::TESTS)
         .chain(reconcile::tool::TESTS)
@@ -86,4 +91,14 @@ fn line<'a>(log: &'a [String], part: &str) -> &'a str {
 #[track_caller]
 fn nothing_is_left(lab: &Lab) {
     assert_eq!((lab.tokens(), lab.records()), (vec![], vec![]));
+}
+
+/// The processes that have this argument.
+fn running(marker: &str) -> Vec<String> {
+    let processes = names(Path::new("/proc"));
+    let has_it = |pid: &String| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|b| *b == 0).any(|arg| arg == marker.as_bytes())
+    };
+    processes.into_iter().filter(has_it).collect()
 }
