@@ -4,6 +4,7 @@
 
 mod binary;
 mod codes;
+mod discovery;
 mod failures;
 mod homes;
 mod hosts;
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
     let tests = codes::TESTS
         .iter()
         .chain(binary::TESTS)
+        .chain(discovery::TESTS)
+        .chain(discovery::trouble::TESTS)
         .chain(failures::TESTS)
         .chain(homes::TESTS)
         .chain(hosts::TESTS)
