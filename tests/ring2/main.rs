@@ -12,6 +12,7 @@ mod issuers;
 mod reconcile;
 mod squash;
 mod stores;
+mod tables;
 mod tokens;
 
 use std::path::Path;
@@ -56,6 +57,8 @@ fn main() -> ExitCode {
         .chain(stores::fallback::TESTS)
         .chain(stores::hostile::TESTS)
         .chain(stores::hung::TESTS)
+        .chain(tables::TESTS)
+        .chain(tables::several::TESTS);
     let mut trials = Vec::new();
     for test in tests {
         match *test {
