@@ -147,7 +147,7 @@ fn as_the_user() {
 }
 
 fn reaping() {
-    let lab = lab(Who::Root, "sleep 0.05; cat $answer", "");
+    let lab = lab(Who::Root, "sleep 0.2; cat $answer", "");
     let seen = lab.run(&[Start, Reaping(vec![Open(0), Close]), END]);
     assert_eq!(seen.answers.shell, ["its own"]);
     line(&seen.log, "token opened");

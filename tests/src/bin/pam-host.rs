@@ -289,14 +289,19 @@ impl Host {
     }
 }
 
-/// Takes every child that ends, until all is done and its own has ended.
+/// Takes every child that ends, until all is done and its own has ended; a child of somebody
+/// else's that is only seen running is there as 0.
 fn reap(own: Pid, done: &AtomicBool) -> Vec<Pid> {
     let mut reaped = Vec::new();
     while !done.load(Ordering::SeqCst) || !reaped.contains(&own) {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(_) => std::thread::sleep(Duration::from_micros(200)),
+            // Its own is gone, so somebody else is there.
+            Ok(WaitStatus::StillAlive) if reaped.contains(&own) => reaped.push(Pid::from_raw(0)),
             Ok(status) => reaped.extend(status.pid()),
+            Err(_) => {}
         }
+        reaped.dedup();
+        std::thread::sleep(Duration::from_millis(1));
     }
     reaped
 }
