@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
 ];
 
-const TOOL: &str = "/usr/bin/condor_config_val";
+pub(crate) const TOOL: &str = "/usr/bin/condor_config_val";
 const CACHE: &str = "/run/pam_idtoken/htcondor.json";
 /// The module's `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ pub(crate) fn is_discovered(pool: &Pool, subject: &str, issuer: &str) {
         } else {
             ap1.unconfigure();
         }
-        let claims = only_claims(&alice);
+        let claims = only_claims(pool, "alice");
         assert_eq!(
             (&claims["sub"], &claims["iss"]),
             (&subject.into(), &issuer.into())
@@ -61,11 +61,11 @@ pub(crate) fn follows(pool: &Pool, before: &str) {
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
     let file = "/etc/condor/config.d/99-changed";
     ap1.write(file, "UID_DOMAIN = changed.test\n", 0o644);
-    let changed = (only_claims(&alice), alice.run(&pings(pool)));
+    let changed = (only_claims(pool, "alice"), alice.run(&pings(pool)));
     ap1.sh(&format!("rm {file}"));
     assert_eq!(changed.0["sub"], "alice@changed.test");
     both_accept(&changed.1.must().stdout, "alice@changed.test");
-    assert_eq!(only_claims(&alice)["sub"], before);
+    assert_eq!(only_claims(pool, "alice")["sub"], before);
     pool.wait_for_tokens("alice", 0);
 }
 

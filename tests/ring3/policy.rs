@@ -134,6 +134,7 @@ fn ssh_auth_methods(pool: &Pool) {
     let by_key = pool.ssh("carol", "ap1");
     let by_password = by_key.clone().by_password(&askpass);
     let scope = |ssh| {
+        pool.wait_for_tokens("carol", 0);
         let claims = claims(ssh);
         let scope = |claims: &serde_json::Value| claims["scope"].as_str().map(str::to_owned);
         claims.iter().map(scope).collect::<Vec<_>>()

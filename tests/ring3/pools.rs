@@ -40,6 +40,7 @@ fn second_pool(first: &Pool) {
     let said = |claims: &serde_json::Value| {
         ["iss", "sub"].map(|name| claims[name].as_str().unwrap().to_owned())
     };
+    first.wait_for_tokens("alice", 0);
     let mut tokens: Vec<_> = claims(&alice).iter().map(said).collect();
     tokens.sort();
     let both = [DOMAIN, OTHER].map(|domain| [domain.to_owned(), format!("alice@{domain}")]);

@@ -45,7 +45,7 @@ fn signs(pool: &Pool) {
         ("pool_signing_key_file = \"/nowhere\"\n", None),
     ] {
         ap1.configure_exactly(configuration);
-        let claims = only_claims(&alice);
+        let claims = only_claims(pool, "alice");
         assert_eq!(claims["sub"], format!("alice@{DOMAIN}"));
         assert_eq!(claims["iss"], DOMAIN);
         assert_eq!(claims.get("scope").and_then(|scope| scope.as_str()), scope);
@@ -122,7 +122,7 @@ fn stopped(pool: &Pool) {
         &cursor,
         &format!("no token for user=alice: {TOOL} got no token from the schedd: {TOOL} did not end within 2"),
     );
-    assert_eq!(only_claims(&alice)["sub"], format!("alice@{DOMAIN}"));
+    assert_eq!(only_claims(pool, "alice")["sub"], format!("alice@{DOMAIN}"));
 }
 
 /// What a program in place of condor_token_fetch may leave running, and how to find it: in a pid

@@ -29,7 +29,7 @@ fn look_and_submit(pool: &Pool, user: &str) -> (Answer, Answer) {
 /// The schedd of ap2 says so, and not the client.
 #[track_caller]
 fn may_only_look(pool: &Pool, user: &str) {
-    let claims = only_claims(&pool.ssh(user, "ap1"));
+    let claims = only_claims(pool, user);
     assert_eq!(claims["scope"], "condor:/READ", "{claims}");
     let (look, submit) = look_and_submit(pool, user);
     assert!(look.ok && look.stderr.is_empty(), "{}", look.all());
@@ -45,7 +45,7 @@ fn may_only_look(pool: &Pool, user: &str) {
 
 #[track_caller]
 fn may_submit(pool: &Pool, user: &str) {
-    let claims = only_claims(&pool.ssh(user, "ap1"));
+    let claims = only_claims(pool, user);
     assert!(claims.get("scope").is_none(), "{claims}");
     let (look, submit) = look_and_submit(pool, user);
     assert!(look.ok && look.stderr.is_empty(), "{}", look.all());

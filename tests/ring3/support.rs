@@ -22,10 +22,11 @@ pub(crate) fn claims(user: &Ssh) -> Vec<serde_json::Value> {
     list.lines().map(payload).collect()
 }
 
-/// The claims of a session that has one token.
+/// The claims of a session of this user on `ap1`, which has one token, and no other session.
 #[track_caller]
-pub(crate) fn only_claims(user: &Ssh) -> serde_json::Value {
-    let mut claims = claims(user);
+pub(crate) fn only_claims(pool: &Pool, user: &str) -> serde_json::Value {
+    pool.wait_for_tokens(user, 0);
+    let mut claims = claims(&pool.ssh(user, "ap1"));
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)
 }

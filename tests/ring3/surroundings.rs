@@ -1,5 +1,6 @@
 //! What goes wrong around a host: file servers and daemons that are not as they should be.
 
+use std::cell::Cell;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use pam_idtoken_tests::host::Mode;
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use crate::Test;
-use crate::support::{PRIVATE, timed};
+use crate::discovery::TOOL;
+use crate::support::{PRIVATE, Replaced, timed};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -89,6 +91,7 @@ fn useless_home(pool: &Pool) {
     let home = pool.serve_home("nfs", "ap1");
     let (ap1, nfs) = (pool.host("ap1"), pool.ssh("nfs", "ap1"));
     let (_, usual) = timed(|| nfs.run(IN_PRIVATE));
+    pool.wait_for_tokens("nfs", 0);
     for (mode, why) in [
         (Mode::Full, "No space left on device"),
         (Mode::FullAtClose, "No space left on device"),
@@ -112,6 +115,19 @@ fn silent_home(pool: &Pool) {
     let home = pool.serve_home("nfs", "ap1");
     hung_login(pool, || home.hang(), || home.go_on());
     hung_login(pool, || home.set(Mode::Stalled), || home.set(Mode::Normal));
+    // HTCondor's tool, which is asked before, does not answer either: both together have the timeout.
+    pool.host("ap1").unconfigure();
+    let replaced = Cell::new(None);
+    let hang = || {
+        let tool = Replaced::by(pool.host("ap1"), TOOL, Some("exec sleep 1000"));
+        replaced.set(Some(tool));
+        home.hang();
+    };
+    let go_on = || {
+        replaced.take();
+        home.go_on();
+    };
+    hung_login(pool, hang, go_on);
 }
 
 /// sshd itself waits for the home after the module did, so that the home has to answer then.
@@ -132,6 +148,8 @@ fn hung_login(pool: &Pool, hang: impl FnOnce(), go_on: impl FnOnce()) {
     };
     let (_, child, usual) = login();
     child.wait_with_output().unwrap();
+    // Else its close is the one that hangs.
+    pool.wait_for_tokens("nfs", 0);
     hang();
     let (cursor, child, took) = login();
     go_on();

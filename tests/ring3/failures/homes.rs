@@ -64,7 +64,7 @@ pub(super) fn read_only(pool: &Pool) {
 }
 
 pub(super) fn condor_is_a_file(pool: &Pool) {
-    let breaking = "mv /home/alice/.condor /home/alice/kept; touch /home/alice/.condor";
-    let mending = "rm /home/alice/.condor; mv /home/alice/kept /home/alice/.condor";
+    let breaking = "rm -rf /home/alice/.condor; touch /home/alice/.condor";
+    let mending = "rm /home/alice/.condor";
     falls_back(pool, "alice", breaking, mending, "/home/alice/.condor");
 }
