@@ -34,6 +34,7 @@ pub mod policy;
 pub mod private;
 pub mod reconcile;
 pub mod record;
+mod run_dir;
 pub mod stamp;
 pub mod state;
 pub mod sys;

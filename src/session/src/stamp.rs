@@ -3,15 +3,16 @@
 //! Each scheduled reconcile sets the time of `<run_dir>/reconciled` to when the
 //! next one will have run. A login looks at that time, and at nothing else.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idtoken::Lifetime;
 
 use crate::error::{Error, Result};
+use crate::run_dir;
 
 const NAME: &str = "reconciled";
 /// A reconciler that is late by so many seconds is not relied on, whatever the lifetime.
@@ -48,12 +49,7 @@ pub fn promise(run_dir: &Path, next: u64) -> Result<()> {
 }
 
 fn write(run_dir: &Path, path: &Path, now: u64) -> io::Result<()> {
-    if !run_dir.exists() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(run_dir)?;
-    }
+    run_dir::make(run_dir)?;
     let file = File::options()
         .write(true)
         .create(true)

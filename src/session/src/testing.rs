@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+
 use crate::close::Session;
 use crate::config::Config;
 use crate::deadline::Deadline;
@@ -128,6 +131,16 @@ pub(crate) fn wanted(opening: Opening) -> Wanted {
         tables: vec![0],
         deadline: Deadline::after(std::time::Duration::from_secs(2)),
     }
+}
+
+/// Does something under a umask that is not the other tests'.
+pub(crate) fn under_umask<T: Send>(mask: u32, act: impl FnOnce() -> T + Send) -> T {
+    let act = || {
+        unshare(CloneFlags::CLONE_FS).unwrap();
+        umask(Mode::from_bits_truncate(mask));
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }
 
 pub(crate) fn names(dir: &Path) -> Vec<String> {

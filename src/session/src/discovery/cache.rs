@@ -8,14 +8,13 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::stat::{Mode, fstat};
-use nix::unistd::mkdir;
+use nix::sys::stat::fstat;
 
 use super::Source;
 use super::kept::Kept;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result, refuse_unsafe};
+use crate::run_dir;
 
 const NAME: &str = "htcondor.kept";
 const NEW: &str = ".htcondor.kept.new";
@@ -45,20 +44,6 @@ pub(super) fn read(source: &Source<'_>, euid: u32) -> Option<Kept> {
     Kept::from_text(std::str::from_utf8(&text).ok()?, source)
 }
 
-/// Makes a directory and those above it.
-fn make(dir: &Path) -> nix::Result<()> {
-    let above: Vec<&Path> = dir.ancestors().collect();
-    let mut made = Ok(());
-    for dir in above.into_iter().rev() {
-        made = mkdir(dir, Mode::from_bits_truncate(0o755));
-    }
-    match made {
-        // Another session was faster.
-        Err(Errno::EEXIST) => Ok(()),
-        made => made,
-    }
-}
-
 /// The right to ask and to keep the answer.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
@@ -84,9 +69,7 @@ impl<'a> Locked<'a> {
         deadline: Deadline,
     ) -> Result<Option<Self>> {
         let failed = |doing, path: &Path, e: io::Error| Error::io(doing, path, e);
-        if !run_dir.exists() {
-            make(run_dir).map_err(|e| failed("make the directory", run_dir, e.into()))?;
-        }
+        run_dir::make(run_dir).map_err(|e| failed("make the directory", run_dir, e.into()))?;
         let open = |path: &Path, write, flags| {
             // Nobody else may open the lock, or they could hold it.
             let mut options = File::options();
@@ -127,22 +110,5 @@ impl<'a> Locked<'a> {
         // The host's umask is not ours.
         file.set_permissions(Permissions::from_mode(0o644))?;
         std::fs::rename(&new, self.run_dir.join(NAME))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_is_made_with_those_above_it() {
-        let top = tempfile::tempdir().unwrap();
-        let dir = top.path().join("a/b/c");
-        for _ in 0..2 {
-            make(&dir).unwrap();
-            assert!(dir.is_dir());
-        }
-        std::fs::write(dir.join("file"), "").unwrap();
-        assert_eq!(make(&dir.join("file/d")), Err(Errno::ENOTDIR));
     }
 }

@@ -1,11 +1,11 @@
 //! `<run_dir>/tokens`, in which every session has its directory: root's alone,
 //! in memory, and passed through by users who can not list it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -13,10 +13,10 @@ use super::root::REMEDY;
 use super::{dir_flags, is_in_memory, mounts};
 use crate::error::{Error, Result, refuse_unsafe};
 use crate::name::SessionId;
+use crate::run_dir;
 
 pub(super) const TOKENS: &str = "tokens";
 
-const RUN_DIR_MODE: Mode = Mode::from_bits_truncate(0o755);
 const TOKENS_MODE: Mode = Mode::from_bits_truncate(0o711);
 
 /// The directory, open and checked.
@@ -28,10 +28,12 @@ pub(super) struct Parent {
 impl Parent {
     /// Makes it if it is missing, and `run_dir` with it.
     pub(super) fn make(run_dir: &Path, euid: u32) -> Result<Self> {
+        let failed = |e| Error::io("make the directory", run_dir, e).with_remedy(REMEDY);
+        run_dir::make(run_dir).map_err(failed)?;
         let follow = dir_flags() - OFlag::O_NOFOLLOW;
-        let run = open_or_make(AT_FDCWD, run_dir, run_dir, follow, RUN_DIR_MODE)?;
+        let run = open(run_dir, follow, Mode::empty()).map_err(failed)?;
         let path = run_dir.join(TOKENS);
-        let fd = open_or_make(&run, Path::new(TOKENS), &path, dir_flags(), TOKENS_MODE)?;
+        let fd = open_or_make(&run, &path)?;
         let stat = fstat(&fd).map_err(|e| Error::io("look at", &path, e))?;
         if stat.st_uid == euid && stat.st_mode & 0o777 != 0o711 && stat.st_mode & 0o022 == 0 {
             // Another login has just made it, under a umask that is not ours.
@@ -100,18 +102,11 @@ impl Parent {
     }
 }
 
-/// Opens a directory of ours; one that had to be made gets exactly this mode.
-fn open_or_make(
-    parent: impl AsFd,
-    name: &Path,
-    path: &Path,
-    flags: OFlag,
-    mode: Mode,
-) -> Result<OwnedFd> {
-    let parent = parent.as_fd();
+/// Opens the directory inside; one that had to be made gets exactly its mode.
+fn open_or_make(run: &OwnedFd, path: &Path) -> Result<OwnedFd> {
     let failed = |e| Error::io("make the directory", path, e).with_remedy(REMEDY);
-    let is_new = match openat(parent, name, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => match mkdirat(parent, name, mode) {
+    let is_new = match openat(run, TOKENS, dir_flags(), Mode::empty()) {
+        Err(Errno::ENOENT) => match mkdirat(run, TOKENS, TOKENS_MODE) {
             Ok(()) => true,
             // Another login was first.
             Err(Errno::EEXIST) => false,
@@ -119,10 +114,10 @@ fn open_or_make(
         },
         dir => return dir.map_err(failed),
     };
-    let dir = openat(parent, name, flags, Mode::empty()).map_err(failed)?;
+    let dir = openat(run, TOKENS, dir_flags(), Mode::empty()).map_err(failed)?;
     if is_new {
         // The host's umask is not ours.
-        fchmod(&dir, mode).map_err(failed)?;
+        fchmod(&dir, TOKENS_MODE).map_err(failed)?;
     }
     Ok(dir)
 }

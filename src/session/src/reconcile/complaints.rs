@@ -4,10 +4,12 @@
 //! One file per subject in `<run_dir>/complaints`, whose time says when. Without
 //! the directory every complaint is new.
 
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+use crate::run_dir;
 
 /// In seconds.
 const AGAIN_AFTER: u64 = 600;
@@ -27,8 +29,7 @@ pub(super) fn is_new(run_dir: &Path, subject: &str, now: u64) -> bool {
 /// It was said now. A complaint that can not be remembered is said again.
 pub(super) fn remember(run_dir: &Path, subject: &str, now: u64) {
     let path = file(run_dir, subject);
-    let dir = run_dir.join("complaints");
-    let _ = DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    let _ = run_dir::make(&run_dir.join("complaints"));
     if let Ok(file) = File::create(path) {
         let _ = file.set_modified(UNIX_EPOCH + Duration::from_secs(now));
     }
@@ -52,6 +53,17 @@ mod tests {
         assert!(is_new(dir.path(), "1000", 5600));
         forget(dir.path(), "1000");
         assert!(is_new(dir.path(), "1000", 5001));
+    }
+
+    #[test]
+    fn users_pass_a_run_dir_that_is_made_for_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        crate::testing::under_umask(0o077, || remember(&run, "1000", 5000));
+        let mode = fs::metadata(&run).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+        assert!(!is_new(&run, "1000", 5001));
     }
 
     #[test]
