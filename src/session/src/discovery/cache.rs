@@ -1,11 +1,11 @@
-//! Where an answer is kept: one file in `run_dir`, replaced in one step by
-//! whoever holds the lock beside it.
+//! Where an answer is kept: one file for each source in `run_dir`, replaced in one
+//! step by whoever holds the lock beside it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::stat::fstat;
@@ -16,18 +16,42 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result, refuse_unsafe};
 use crate::run_dir;
 
-const NAME: &str = "htcondor.kept";
-const NEW: &str = ".htcondor.kept.new";
-const LOCK: &str = "htcondor.lock";
 /// More than any answer needs, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 /// How often a lock is tried.
 const TRY: Duration = Duration::from_millis(10);
 
+/// What the files of a source begin with: another tool, or another CONDOR_CONFIG, must
+/// not replace its answer.
+///
+/// The hash is FNV-1a, which every version computes alike. Two sources with one hash
+/// only replace each other's answers, since each file tells its source.
+fn name(source: &Source<'_>) -> String {
+    let mut text = source.tool.as_os_str().as_encoded_bytes().to_vec();
+    if let Some(path) = source.condor_config {
+        text.push(0);
+        text.extend_from_slice(path.as_os_str().as_encoded_bytes());
+    }
+    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("htcondor-{hash:016x}")
+}
+
+/// Where the answer of a source is.
+pub(super) fn kept_in(source: &Source<'_>) -> PathBuf {
+    source.run_dir.join(name(source) + ".kept")
+}
+
+/// Where its lock is.
+pub(super) fn lock_of(source: &Source<'_>) -> PathBuf {
+    source.run_dir.join(name(source) + ".lock")
+}
+
 /// Reads what is kept for this source, however old it is; none if there is
 /// nothing or it can not be trusted.
 pub(super) fn read(source: &Source<'_>, euid: u32) -> Option<Kept> {
-    let path = source.run_dir.join(NAME);
+    let path = kept_in(source);
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -47,7 +71,7 @@ pub(super) fn read(source: &Source<'_>, euid: u32) -> Option<Kept> {
 /// The right to ask and to keep the answer.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
-    run_dir: &'a Path,
+    source: Source<'a>,
     lock: File,
 }
 
@@ -61,14 +85,15 @@ impl Drop for Locked<'_> {
 impl<'a> Locked<'a> {
     /// Waits for the lock until the deadline; none if it was not free by then.
     ///
-    /// Fails if nothing can be kept in `run_dir`, or if somebody else could
+    /// Fails if nothing can be kept in the source's `run_dir`, or if somebody else could
     /// write to it.
     pub(super) fn acquire(
-        run_dir: &'a Path,
+        source: Source<'a>,
         euid: u32,
         deadline: Deadline,
     ) -> Result<Option<Self>> {
         let failed = |doing, path: &Path, e: io::Error| Error::io(doing, path, e);
+        let run_dir = source.run_dir;
         run_dir::make(run_dir).map_err(|e| failed("make the directory", run_dir, e.into()))?;
         let open = |path: &Path, write, flags| {
             // Nobody else may open the lock, or they could hold it.
@@ -81,11 +106,11 @@ impl<'a> Locked<'a> {
             Ok::<_, Error>(file)
         };
         open(run_dir, false, libc::O_DIRECTORY)?;
-        let path = run_dir.join(LOCK);
+        let path = lock_of(&source);
         let lock = open(&path, true, libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
         loop {
             match lock.try_lock() {
-                Ok(()) => return Ok(Some(Self { run_dir, lock })),
+                Ok(()) => return Ok(Some(Self { source, lock })),
                 Err(std::fs::TryLockError::WouldBlock) if deadline.passed() => return Ok(None),
                 Err(std::fs::TryLockError::WouldBlock) => {
                     std::thread::sleep(TRY.min(deadline.remaining()));
@@ -97,7 +122,8 @@ impl<'a> Locked<'a> {
 
     /// Replaces what is kept.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
-        let new = self.run_dir.join(NEW);
+        let kept = kept_in(&self.source);
+        let new = kept.with_extension("new");
         // What a crash left; nobody else is writing now.
         let _ = std::fs::remove_file(&new);
         let mut file = File::options()
@@ -109,6 +135,33 @@ impl<'a> Locked<'a> {
         file.write_all(text.as_bytes())?;
         // The host's umask is not ours.
         file.set_permissions(Permissions::from_mode(0o644))?;
-        std::fs::rename(&new, self.run_dir.join(NAME))
+        std::fs::rename(&new, kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_a_name_of_its_own_that_stays() {
+        let name = |tool, condor_config| {
+            name(&Source {
+                tool: Path::new(tool),
+                condor_config,
+                run_dir: Path::new("/run"),
+            })
+        };
+        let usual = name("/usr/bin/condor_config_val", None);
+        assert_eq!(usual, "htcondor-10aa84c0d61f1ee5");
+        let all = [
+            usual,
+            name("/usr/bin/condor_config_val", Some(Path::new(""))),
+            name("/usr/bin/condor_config_val", Some(Path::new("/c"))),
+            name("/usr/bin/condor_config_val/c", None),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{one}");
+        }
     }
 }

@@ -122,7 +122,7 @@ pub fn look(source: &Source<'_>, euid: u32, deadline: Deadline, now: u64) -> Fou
     if kept.is_none() && !exists(source.tool) {
         return Found::Nothing(not_there(source.tool));
     }
-    let locked = match Locked::acquire(source.run_dir, euid, deadline) {
+    let locked = match Locked::acquire(*source, euid, deadline) {
         Ok(Some(locked)) => locked,
         Ok(None) => {
             let why = "somebody else has been asking condor_config_val for too long; run it by \

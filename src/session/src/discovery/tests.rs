@@ -54,14 +54,25 @@ impl Fake {
         install(&script, "755", &self.path("tool"));
     }
 
+    /// Lets something be done with its source.
+    fn with<T>(&self, condor_config: Option<&str>, act: impl FnOnce(&Source<'_>) -> T) -> T {
+        act(&Source {
+            tool: &self.path("tool"),
+            condor_config: condor_config.map(Path::new),
+            run_dir: &self.path("run"),
+        })
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.with(None, cache::kept_in)
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.with(None, cache::lock_of)
+    }
+
     fn found_at(&self, now: u64, deadline: Deadline) -> Found {
-        let (tool, run_dir) = (self.path("tool"), self.path("run"));
-        let source = Source {
-            tool: &tool,
-            condor_config: None,
-            run_dir: &run_dir,
-        };
-        look(&source, euid(), deadline, now)
+        self.with(None, |source| look(source, euid(), deadline, now))
     }
 
     fn found(&self, now: u64) -> Found {
@@ -98,9 +109,9 @@ fn an_answer_is_asked_for_once_and_has_what_is_defined() {
     assert_eq!(fake.fresh(NOW + 1), answer);
     assert_eq!(fake.fresh(NOW + GOOD - 1), answer);
     assert_eq!(fake.asked(), 2);
-    let file = fs::metadata(fake.path("run/htcondor.kept")).unwrap();
+    let file = fs::metadata(fake.kept()).unwrap();
     assert_eq!(file.permissions().mode() & 0o7777, 0o644);
-    let lock = fs::metadata(fake.path("run/htcondor.lock")).unwrap();
+    let lock = fs::metadata(fake.lock()).unwrap();
     assert_eq!(lock.permissions().mode() & 0o7777, 0o600);
 }
 
@@ -275,7 +286,7 @@ fn ten_logins_at_once_ask_once() {
 fn what_others_could_have_written_is_not_believed() {
     let fake = Fake::new();
     fake.fresh(NOW);
-    let path = fake.path("run/htcondor.kept");
+    let path = fake.kept();
     let good = fs::read(&path).unwrap();
     let ask_again = |what: &str| {
         let before = fake.asked();
@@ -326,10 +337,7 @@ fn where_nothing_can_be_kept_it_is_asked_each_time() {
     fs::create_dir(fake.path("run")).unwrap();
     fs::set_permissions(fake.path("run"), fs::Permissions::from_mode(0o777)).unwrap();
     fake.fresh(NOW);
-    assert!(
-        !fake.path("run/htcondor.kept").exists(),
-        "others may write here"
-    );
+    assert!(!fake.kept().exists(), "others may write here");
 }
 
 #[test]
@@ -337,7 +345,7 @@ fn a_lock_that_somebody_keeps_costs_the_deadline() {
     let fake = Fake::new();
     fake.fresh(NOW);
     fs::write(fake.path("config"), "six.test").unwrap();
-    let lock = fs::File::open(fake.path("run/htcondor.lock")).unwrap();
+    let lock = fs::File::open(fake.lock()).unwrap();
     lock.lock().unwrap();
     let started = Instant::now();
     let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(100)));
@@ -351,18 +359,26 @@ fn a_lock_that_somebody_keeps_costs_the_deadline() {
 fn another_condor_config_is_another_answer() {
     let fake = Fake::new();
     fake.fresh(NOW);
-    let (tool, run_dir) = (fake.path("tool"), fake.path("run"));
-    let source = Source {
-        tool: &tool,
-        condor_config: Some(Path::new("other.test")),
-        run_dir: &run_dir,
-    };
-    let found = look(
-        &source,
-        euid(),
-        Deadline::after(Duration::from_secs(20)),
-        NOW,
-    );
+    let soon = Deadline::after(Duration::from_secs(20));
+    let found = fake.with(Some("other.test"), |source| look(source, euid(), soon, NOW));
     let domain = found.answer().and_then(|answer| answer.uid_domain.clone());
     assert_eq!(domain.unwrap().as_str(), "other.test");
+    let before = fake.asked();
+    fake.fresh(NOW + 1);
+    assert_eq!(fake.asked(), before);
+}
+
+#[test]
+fn a_source_that_fails_leaves_the_answers_of_others() {
+    let fake = Fake::new();
+    let answer = fake.fresh(NOW);
+    fake.tool("exit 1");
+    let old = |found| matches!(found, Found::Old(kept, Why::Broken(_)) if kept == answer);
+    assert!(old(fake.found(NOW + 1)));
+    let soon = Deadline::after(Duration::from_secs(20));
+    let other = fake.with(Some("/other"), |source| look(source, euid(), soon, NOW + 2));
+    assert!(matches!(other, Found::Nothing(_)), "{other:?}");
+    for now in [NOW + 3, NOW + 2 * PAUSE, NOW + 2 * GOOD] {
+        assert!(old(fake.found(now)), "{now}");
+    }
 }
