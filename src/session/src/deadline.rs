@@ -29,6 +29,13 @@ impl Deadline {
         Self { end, ..*self }
     }
 
+    /// The same moment for a wait that begins now.
+    #[must_use]
+    pub fn from_now(&self) -> Self {
+        let started = Instant::now();
+        Self { started, ..*self }
+    }
+
     /// What is left, zero when it has passed.
     pub fn remaining(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())

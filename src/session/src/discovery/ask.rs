@@ -8,8 +8,8 @@
 //! for names instead would not do: undefined ones are told on stderr only, and a
 //! value may have several lines.
 
-use super::{Source, Why};
-use crate::child::{self, Program};
+use super::{Source, Why, is_short, too_late};
+use crate::child::{self, ChildError, Program};
 use crate::deadline::Deadline;
 
 /// What is asked for.
@@ -98,7 +98,11 @@ pub(super) fn ask(source: &Source<'_>, deadline: Deadline) -> Result<Asked, Why>
         user: None,
         limit: LIMIT,
     };
-    let said = child::run(&program, deadline)?;
+    let in_time = !is_short(deadline);
+    let said = child::run(&program, deadline.from_now()).map_err(|e| match e {
+        ChildError::Deadline { .. } if !in_time => too_late(),
+        e => e.into(),
+    })?;
     let tool = source.tool.display();
     if !said.status.success() {
         let first = said

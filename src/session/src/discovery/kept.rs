@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::ask::NAMES;
 use super::watch::Watched;
-use super::{Found, HTCondor, Source, Why};
+use super::{Found, HTCondor, PAUSE, Source, Why};
 
 /// The first line; another form is not read.
 const FORM: &str = "pam_idtoken htcondor 2\n";
@@ -48,7 +48,7 @@ impl Kept {
             (Some(answer), None) => Found::Fresh(answer),
             (Some(answer), Some(why)) => Found::Old(answer, why),
             (None, Some(why)) => Found::Nothing(why),
-            (None, None) => Found::Nothing(Why::Broken("nobody was asked".into())),
+            (None, None) => Found::Nothing(Why::Unasked("nobody was asked".into())),
         }
     }
 
@@ -58,9 +58,23 @@ impl Kept {
     }
 
     /// A tool that is not there costs nothing to look for again; an answer of
-    /// before is kept.
+    /// before is kept. What hindered one login does not speak for others.
     pub(super) fn is_worth_keeping(&self) -> bool {
-        self.values.is_some() || matches!(self.failure, Some(Why::Broken(_)))
+        match self.failure {
+            Some(Why::Unasked(_)) => false,
+            Some(Why::NotInstalled(_)) => self.values.is_some(),
+            Some(Why::Broken(_)) | None => true,
+        }
+    }
+
+    /// The same when a file system did not answer: for a while nobody looks at what
+    /// may be on it.
+    pub(super) fn without_remote(mut self, why: Why, now: u64) -> Self {
+        self.asked = now;
+        self.until = now.saturating_add(PAUSE);
+        self.failure = Some(why);
+        self.watched.retain(|watched| !watched.remote);
+        self
     }
 
     /// The text to keep; none if the source can not be written down.
@@ -74,7 +88,7 @@ impl Kept {
         match &self.failure {
             Some(Why::NotInstalled(why)) => line(&mut text, "missing", why),
             Some(Why::Broken(why)) => line(&mut text, "broken", why),
-            None => {}
+            Some(Why::Unasked(_)) | None => {}
         }
         for watched in &self.watched {
             let place = if watched.remote { "remote" } else { "local" };

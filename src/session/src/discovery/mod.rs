@@ -15,7 +15,6 @@ mod values;
 mod watch;
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ const GOOD_UNWATCHED: u64 = 300;
 /// How long nobody asks again after a failure, or after an answer during which
 /// something changed.
 const PAUSE: u64 = 60;
-/// A tool that was given less time than this is not said to hang.
+/// What was given less time than this is not said to hang.
 const FAIR: Duration = Duration::from_millis(250);
 /// How often it is asked until nothing changed meanwhile.
 const ROUNDS: usize = 3;
@@ -89,12 +88,16 @@ pub enum Why {
     NotInstalled(String),
     /// There is one, and it gave no answer that can be used.
     Broken(String),
+    /// This process had no time left for it, or could not look.
+    Unasked(String),
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotInstalled(text) | Self::Broken(text) => f.write_str(text),
+            Self::NotInstalled(text) | Self::Broken(text) | Self::Unasked(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -115,32 +118,41 @@ impl From<ChildError> for Why {
 /// `euid`'s, nobody else can write to it, and nothing that it was made from
 /// changed. Where nothing can be kept HTCondor is asked each time.
 pub fn look(source: &Source<'_>, euid: u32, deadline: Deadline, now: u64) -> Found {
-    let kept = cache::read(source, euid);
-    if let Some(found) = kept.as_ref().and_then(|kept| current(kept, now, deadline)) {
+    let mut kept = cache::read(source, euid);
+    let mut known = current(source, kept.as_ref(), deadline, now);
+    if let Ok(Some(found)) = known {
         return found;
     }
-    if kept.is_none() && !exists(source.tool) {
-        return Found::Nothing(not_there(source.tool));
-    }
+    let in_time = !is_short(deadline);
     let locked = match Locked::acquire(*source, euid, deadline) {
-        Ok(Some(locked)) => locked,
+        Ok(Some(locked)) => Some(locked),
         Ok(None) => {
             let why = "somebody else has been asking condor_config_val for too long; run it by \
                        hand to see what it waits for";
-            return old_or_nothing(kept.as_ref(), Why::Broken(why.to_owned()));
+            let why = match known {
+                Err(why) => why,
+                Ok(_) if in_time => Why::Broken(why.to_owned()),
+                Ok(_) => too_late(),
+            };
+            return old_or_nothing(kept.as_ref(), why);
         }
-        Err(_) => return ask_and_keep(source, kept, deadline, now).found(),
+        Err(_) => None,
     };
-    // Whoever had the lock before may have asked.
-    let kept = cache::read(source, euid);
-    if let Some(found) = kept.as_ref().and_then(|kept| current(kept, now, deadline)) {
-        return found;
+    if locked.is_some() {
+        // Whoever had the lock before may have asked.
+        kept = cache::read(source, euid);
+        if known.is_ok() {
+            known = current(source, kept.as_ref(), deadline, now);
+        }
     }
-    let had_time = deadline.remaining() >= FAIR;
-    let kept = ask_and_keep(source, kept, deadline, now);
-    // One login that came late must not speak for all others.
-    let is_fair = had_time || kept.failure.is_none() || !deadline.passed();
-    if is_fair
+    let kept = match known {
+        Ok(Some(found)) => return found,
+        Ok(None) => ask_and_keep(source, kept, deadline, now),
+        Err(why) => kept
+            .unwrap_or_else(|| Kept::new(now))
+            .without_remote(why, now),
+    };
+    if let Some(locked) = locked
         && kept.is_worth_keeping()
         && let Some(text) = kept.to_text(source)
     {
@@ -150,21 +162,33 @@ pub fn look(source: &Source<'_>, euid: u32, deadline: Deadline, now: u64) -> Fou
     kept.found()
 }
 
-/// A host without HTCondor is no place to start programs and write files.
-fn exists(tool: &Path) -> bool {
-    !std::fs::symlink_metadata(tool).is_err_and(|e| e.kind() == ErrorKind::NotFound)
+/// What is known without asking: what is kept, if it still holds, or that there is no
+/// tool. A host without HTCondor is no place to start programs and write files.
+fn current(
+    source: &Source<'_>,
+    kept: Option<&Kept>,
+    deadline: Deadline,
+    now: u64,
+) -> Result<Option<Found>, Why> {
+    let Some(kept) = kept else {
+        let program = source.tool.to_owned();
+        let found = || Found::Nothing(ChildError::Missing { program }.into());
+        return Ok((!watch::is_there(source.tool, deadline)?).then(found));
+    };
+    let holds = (kept.asked..kept.until).contains(&now)
+        && watch::is_unchanged(&kept.watched, kept.is_remote(), deadline)?;
+    Ok(holds.then(|| kept.found()))
 }
 
-fn not_there(tool: &Path) -> Why {
-    let program = tool.to_owned();
-    ChildError::Missing { program }.into()
+/// Whether a wait that now begins says more of what came before it.
+fn is_short(deadline: Deadline) -> bool {
+    deadline.remaining() < FAIR
 }
 
-/// What is kept, if it still holds.
-fn current(kept: &Kept, now: u64, deadline: Deadline) -> Option<Found> {
-    let is_in_time = (kept.asked..kept.until).contains(&now);
-    (is_in_time && watch::is_unchanged(&kept.watched, kept.is_remote(), deadline))
-        .then(|| kept.found())
+fn too_late() -> Why {
+    let why = "too little time was left to ask condor_config_val; look for what else was waited \
+               for";
+    Why::Unasked(why.to_owned())
 }
 
 fn old_or_nothing(kept: Option<&Kept>, why: Why) -> Found {
@@ -212,14 +236,14 @@ fn ask_until_settled(source: &Source<'_>, mut paths: Vec<String>, deadline: Dead
     let mut last = None;
     let mut seen = Vec::new();
     for _ in 0..ROUNDS {
-        let Some(before) = look_at(&paths, deadline) else {
-            let why = "one of HTCondor's configuration files is on a file system that does not \
-                       answer; check what `condor_config_val -config` lists";
-            return (Err(Why::Broken(why.to_owned())), seen);
+        let before = match look_at(&paths, deadline) {
+            Ok(before) => before,
+            // An answer that may be of a moment ago is better than none.
+            Err(_) if last.is_some() => break,
+            Err(why) => return (Err(why), seen),
         };
         let asked = match ask::ask(source, deadline) {
             Ok(asked) => asked,
-            // An answer that may be of a moment ago is better than none.
             Err(_) if last.is_some() => break,
             Err(why) => return (Err(why), before),
         };
@@ -228,7 +252,7 @@ fn ask_until_settled(source: &Source<'_>, mut paths: Vec<String>, deadline: Dead
         let after = look_at(&paths, deadline);
         let settled = after
             .as_ref()
-            .is_some_and(|after| watch::holds(after, &before));
+            .is_ok_and(|after| watch::holds(after, &before));
         seen = after.unwrap_or_default();
         if settled {
             return (Ok((asked, true)), seen);

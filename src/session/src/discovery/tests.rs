@@ -203,7 +203,7 @@ fn a_login_with_no_time_left_does_not_speak_for_others() {
     let fake = Fake::new();
     fake.tool(&format!("sleep 0.3; {ANSWERS}"));
     let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(100)));
-    assert!(matches!(found, Found::Nothing(Why::Broken(_))), "{found:?}");
+    assert_eq!(found, Found::Nothing(too_late()));
     assert_eq!(fake.trust_domain(NOW + 1), "one.test");
 }
 
@@ -348,9 +348,17 @@ fn a_lock_that_somebody_keeps_costs_the_deadline() {
     let lock = fs::File::open(fake.lock()).unwrap();
     lock.lock().unwrap();
     let started = Instant::now();
+    let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(500)));
+    assert!(
+        matches!(&found, Found::Old(_, Why::Broken(why)) if why.contains("somebody else")),
+        "{found:?}"
+    );
     let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(100)));
-    assert!(matches!(found, Found::Old(_, Why::Broken(_))), "{found:?}");
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(
+        matches!(&found, Found::Old(_, why) if *why == too_late()),
+        "{found:?}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(2));
     lock.unlock().unwrap();
     assert_eq!(fake.trust_domain(NOW), "six.test");
 }
@@ -381,4 +389,93 @@ fn a_source_that_fails_leaves_the_answers_of_others() {
     for now in [NOW + 3, NOW + 2 * PAUSE, NOW + 2 * GOOD] {
         assert!(old(fake.found(now)), "{now}");
     }
+}
+
+/// Does something where a file system that never answers is mounted on `place`; tells
+/// whether that could be done, which takes root.
+fn where_it_hangs(place: &Path, act: impl FnOnce() + Send) -> bool {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    use std::os::fd::AsRawFd;
+
+    if euid() != 0 {
+        return false;
+    }
+    let act = || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        // Nobody reads what the kernel asks; that ends when it is closed.
+        let mut fuse = fs::File::options();
+        let fuse = fuse.read(true).write(true).open("/dev/fuse").unwrap();
+        let fd = fuse.as_raw_fd();
+        let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0");
+        let kind = Some("fuse");
+        mount(kind, place, kind, MsFlags::empty(), Some(&*options)).unwrap();
+        act();
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap());
+    true
+}
+
+#[test]
+fn a_file_system_that_hangs_costs_one_login_a_minute_its_deadline() {
+    let fake = Fake::new();
+    let answer = fake.fresh(NOW);
+    let kept = fs::read_to_string(fake.kept()).unwrap();
+    let dir = format!("{}\n", fake.path("config.d").display());
+    let remote = kept.replace(&format!("local {dir}"), &format!("remote {dir}"));
+    assert_ne!(kept, remote);
+    fs::write(fake.kept(), remote).unwrap();
+    let before = fake.asked();
+    let mounted = where_it_hangs(&fake.path("config.d"), || {
+        let soon = || Deadline::after(Duration::from_millis(600));
+        let late = || Deadline::after(Duration::from_millis(50));
+        let nobody_asked = |found: Found, says: &str| {
+            let Found::Old(old, why) = found else {
+                panic!("{found:?}");
+            };
+            assert!(old == answer && why.to_string().contains(says), "{why}");
+        };
+        nobody_asked(fake.found_at(NOW + 1, late()), "too little time");
+        nobody_asked(fake.found_at(NOW + 1, soon()), "does not answer");
+        let started = Instant::now();
+        nobody_asked(fake.found_at(NOW + PAUSE, soon()), "does not answer");
+        assert!(started.elapsed() < Duration::from_millis(300));
+        assert_eq!(fake.asked(), before);
+        // The tool itself hangs now.
+        nobody_asked(fake.found_at(NOW + 1 + PAUSE, soon()), "did not end");
+        let started = Instant::now();
+        nobody_asked(fake.found_at(NOW + 2 + PAUSE, soon()), "did not end");
+        assert!(started.elapsed() < Duration::from_millis(300));
+    });
+    if mounted {
+        assert_eq!(fake.fresh(NOW + 2 + 2 * PAUSE), answer);
+    }
+}
+
+#[test]
+fn a_tool_that_can_not_even_be_looked_at_costs_one_login_its_deadline() {
+    let fake = Fake::new();
+    fs::remove_file(fake.path("tool")).unwrap();
+    fs::create_dir(fake.path("tool")).unwrap();
+    where_it_hangs(&fake.path("tool"), || {
+        let (tool, run_dir) = (fake.path("tool/tool"), fake.path("run"));
+        let source = Source {
+            tool: &tool,
+            condor_config: None,
+            run_dir: &run_dir,
+        };
+        let look = || {
+            let started = Instant::now();
+            let soon = Deadline::after(Duration::from_millis(600));
+            let found = look(&source, euid(), soon, NOW);
+            let why = found.why().map(ToString::to_string).unwrap_or_default();
+            assert!(why.contains("does not answer"), "{found:?}");
+            started.elapsed()
+        };
+        let first = look();
+        assert!(first < Duration::from_secs(1), "{first:?}");
+        assert!(look() < Duration::from_millis(300));
+    });
 }

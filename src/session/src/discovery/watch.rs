@@ -1,5 +1,6 @@
 //! Whether a file is still what it was.
 
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::thread::Builder;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::statfs::{FsType, statfs};
 
+use super::{Why, is_short, too_late};
 use crate::deadline::Deadline;
 
 /// File systems that answer without another host or a process, as statfs(2)
@@ -24,6 +26,8 @@ const LOCAL: [u32; 9] = [
     0x7371_7368,
     0xE0F5_E1E2,
 ];
+const HANGS: &str = "condor_config_val, or a file that `condor_config_val -config` lists, is \
+                     on a file system that does not answer; check the mounts";
 /// Enough for a few hundred calls of stat(2).
 const STACK: usize = 128 * 1024;
 
@@ -63,8 +67,8 @@ fn is_remote(path: &str) -> bool {
         .any(|local| kind == Some(FsType((*local).into())))
 }
 
-/// Looks at each path; none if a file system did not answer by the deadline.
-pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Option<Vec<Watched>> {
+/// Looks at each path; fails if a file system does not answer by the deadline.
+pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Result<Vec<Watched>, Why> {
     let look = |path: &str| Watched {
         path: path.to_owned(),
         seen: see(path),
@@ -74,11 +78,14 @@ pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Option<Vec<Watche
 }
 
 /// Whether all that is watched is what it was. `remote` tells whether any of it
-/// may not answer; if none does by the deadline, nothing is known to have changed
-/// and the answer is no.
-pub(super) fn is_unchanged(watched: &[Watched], remote: bool, deadline: Deadline) -> bool {
+/// may not answer; fails if it does not by the deadline.
+pub(super) fn is_unchanged(
+    watched: &[Watched],
+    remote: bool,
+    deadline: Deadline,
+) -> Result<bool, Why> {
     if !remote {
-        return watched.iter().all(|one| see(&one.path) == one.seen);
+        return Ok(watched.iter().all(|one| see(&one.path) == one.seen));
     }
     let paths = watched.iter().map(|one| one.path.clone());
     // Where it is costs another call, and does not change.
@@ -87,11 +94,31 @@ pub(super) fn is_unchanged(watched: &[Watched], remote: bool, deadline: Deadline
         seen: see(path),
         remote: true,
     };
-    aside(paths.collect(), look, deadline).is_some_and(|now| {
-        let both = now.iter().zip(watched);
-        both.into_iter()
-            .all(|(now, before)| now.seen == before.seen)
-    })
+    let now = aside(paths.collect(), look, deadline)?;
+    let mut both = now.iter().zip(watched);
+    Ok(both.all(|(now, before)| now.seen == before.seen))
+}
+
+fn exists(path: &Path) -> bool {
+    let looked = std::fs::symlink_metadata(path);
+    !looked.is_err_and(|e| e.kind() == ErrorKind::NotFound)
+}
+
+/// Whether a program is there; fails if its file system does not answer by the
+/// deadline. What can not be looked at is there.
+pub(super) fn is_there(program: &Path, deadline: Deadline) -> Result<bool, Why> {
+    // This host runs from there, this process too.
+    if program.parent() == Some(Path::new("/usr/bin")) {
+        return Ok(exists(program));
+    }
+    let look = |path: &str| Watched {
+        path: String::new(),
+        seen: exists(Path::new(path)).then_some([0; 7]),
+        remote: true,
+    };
+    let paths = program.to_str().map(str::to_owned).into_iter().collect();
+    let seen = aside(paths, look, deadline)?;
+    Ok(seen.iter().all(|one| one.seen.is_some()))
 }
 
 /// Whether each of the later ones was there before and was the same.
@@ -112,13 +139,23 @@ fn aside(
     paths: Vec<String>,
     look: fn(&str) -> Watched,
     deadline: Deadline,
-) -> Option<Vec<Watched>> {
+) -> Result<Vec<Watched>, Why> {
+    let in_time = !is_short(deadline);
+    if deadline.passed() {
+        return Err(too_late());
+    }
+    let no_thread = |e: io::Error| {
+        Why::Unasked(format!(
+            "HTCondor's files can not be looked at without a thread, and none could be started: \
+             {e}; check the limits of this process"
+        ))
+    };
     let answer = Arc::new(Answer::default());
     let its = Arc::clone(&answer);
     // The thread inherits the mask: no signal of the host is ever handled on it.
     let mask = SigSet::all()
         .thread_swap_mask(SigmaskHow::SIG_SETMASK)
-        .ok()?;
+        .map_err(|e| no_thread(e.into()))?;
     let thread = Builder::new().stack_size(STACK).spawn(move || {
         let seen = paths.iter().map(|path| look(path)).collect();
         *its.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
@@ -127,22 +164,27 @@ fn aside(
     });
     // Setting a mask that was in force a moment ago does not fail.
     let _ = mask.thread_set_mask();
-    let thread = thread.ok()?;
+    let thread = thread.map_err(no_thread)?;
     let seen = answer.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let waited = answer
         .is_there
         .wait_timeout_while(seen, deadline.remaining(), |seen| seen.is_none());
     let seen = waited.unwrap_or_else(PoisonError::into_inner).0.take();
-    if seen.is_some() {
-        // The answer is the thread's last act; joining it gives the host back its thread count.
-        let _ = thread.join();
+    match seen {
+        Some(seen) => {
+            // The answer is the thread's last act; joining it gives the host back its thread count.
+            let _ = thread.join();
+            Ok(seen)
+        }
+        None if in_time => Err(Why::Broken(HANGS.to_owned())),
+        None => Err(too_late()),
     }
-    seen
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::FAIR;
     use std::time::{Duration, Instant};
 
     fn soon() -> Deadline {
@@ -158,7 +200,7 @@ mod tests {
         let first = look_at(&paths, soon()).unwrap();
         assert!(first[1].seen.is_none() && first[0].seen.is_some());
         for remote in [false, true] {
-            assert!(is_unchanged(&first, remote, soon()));
+            assert!(is_unchanged(&first, remote, soon()).unwrap());
         }
         // The same size and time of change, in another file.
         let time = std::fs::metadata(path("a")).unwrap().modified().unwrap();
@@ -168,17 +210,18 @@ mod tests {
             .set_modified(time)
             .unwrap();
         std::fs::rename(path("b"), path("a")).unwrap();
-        assert!(!is_unchanged(&first[..1], false, soon()));
-        assert!(is_unchanged(&first[1..2], false, soon()));
-        assert!(!is_unchanged(&first[2..], true, soon()), "the directory");
+        assert!(!is_unchanged(&first[..1], false, soon()).unwrap());
+        assert!(is_unchanged(&first[1..2], false, soon()).unwrap());
+        assert!(
+            !is_unchanged(&first[2..], true, soon()).unwrap(),
+            "the directory"
+        );
         let second = look_at(&paths, soon()).unwrap();
         assert!(holds(&second[1..2], &first) && !holds(&second, &first));
     }
 
     #[test]
     fn what_hangs_is_left_at_the_deadline() {
-        let started = Instant::now();
-        let deadline = Deadline::after(Duration::from_millis(50));
         let look = |path: &str| {
             std::thread::sleep(Duration::from_secs(2));
             Watched {
@@ -187,8 +230,33 @@ mod tests {
                 remote: true,
             }
         };
-        let result = aside(vec!["/".into()], look, deadline);
-        assert!(result.is_none() && started.elapsed() < Duration::from_secs(1));
+        for (time, says) in [
+            (Duration::ZERO, "too little time"),
+            (Duration::from_millis(50), "too little time"),
+            (FAIR + Duration::from_millis(50), "does not answer"),
+        ] {
+            let started = Instant::now();
+            let why = aside(vec!["/".into()], look, Deadline::after(time)).unwrap_err();
+            assert!(started.elapsed() < Duration::from_secs(1));
+            assert!(why.to_string().contains(says), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_looked_for_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("tool");
+        for (program, is) in [
+            (Path::new("/usr/bin/env"), true),
+            (Path::new("/usr/bin/no-such-program"), false),
+            (dir.path(), true),
+            (&missing, false),
+        ] {
+            assert_eq!(is_there(program, soon()), Ok(is), "{program:?}");
+        }
+        let late = Deadline::after(Duration::ZERO);
+        assert!(is_there(Path::new("/usr/bin/env"), late).unwrap());
+        assert_eq!(is_there(&missing, late), Err(too_late()));
     }
 
     #[test]
