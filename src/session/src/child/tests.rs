@@ -298,10 +298,11 @@ fn as_root_a_program_becomes_the_user() {
         return;
     }
     let alice = user(4321, vec![4323, 4322]);
-    let mut program = shell("grep -E '^(Uid|Gid|Groups|CapEff|CapPrm)' /proc/self/status");
+    let mut program =
+        shell("grep -E '^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs)' /proc/self/status");
     program.user = Some(&alice);
     let wanted = "Uid:\t4321\t4321\t4321\t4321\nGid:\t4322\t4322\t4322\t4322\n\
-                  Groups:\t4322 4323 \nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
+                  Groups:\t4322 4323 \nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n";
     assert_eq!(text(&program), wanted);
     let alone = user(4321, vec![]);
     program.user = Some(&alone);

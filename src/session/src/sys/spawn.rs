@@ -8,6 +8,10 @@
 //! ended. As root the keeper is the first process of a pid namespace: when it
 //! ends, the kernel ends whatever the program left behind.
 //!
+//! What is about to become the program is a copy of the host under the user's ids. It
+//! takes no signal before the kernel was told to make no core of it and to let nobody
+//! trace it.
+//!
 //! Between clone and exec nothing is allocated, nothing can panic, and every
 //! call is the kernel's own: another thread of the host may have held any lock.
 
@@ -21,8 +25,8 @@ use libc::{c_char, c_int, c_long, pid_t};
 mod calls;
 
 use calls::{
-    clone, close_from, default_signals, die_with_parent, drop_capabilities, dup_to, outcome, plain,
-    set_groups, set_ids, set_mask,
+    clone, close_from, default_signals, drop_capabilities, dup_to, hear_of_parent, keep_memory,
+    outcome, plain, prctl, set_groups, set_ids, set_mask,
 };
 
 /// Where the keeper has its report; 0, 1 and 2 are the program's streams.
@@ -97,11 +101,12 @@ enum Step {
     Gid,
     Uid,
     Capabilities,
+    Attributes,
     Exec,
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Session,
         Self::Signals,
         Self::Streams,
@@ -112,6 +117,7 @@ impl Step {
         Self::Gid,
         Self::Uid,
         Self::Capabilities,
+        Self::Attributes,
         Self::Exec,
     ];
 
@@ -127,6 +133,7 @@ impl Step {
             Self::Gid => "setresgid",
             Self::Uid => "setresuid",
             Self::Capabilities => "capset",
+            Self::Attributes => "prctl",
             Self::Exec => "exec",
         }
     }
@@ -230,7 +237,7 @@ impl Prepared<'_> {
     fn settle(&self) -> Done {
         plain(libc::SYS_setsid, [0; 3]).map_err(|errno| (Step::Session, errno))?;
         // The host's thread waits for the keeper: if it ends, the host has.
-        die_with_parent();
+        hear_of_parent(libc::SIGKILL);
         default_signals();
         let [stdin, stdout, stderr] = self.streams;
         for (from, to) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
@@ -263,10 +270,14 @@ impl Prepared<'_> {
                 .map_err(|errno| (Step::Uid, errno))?;
             if uid != 0 {
                 drop_capabilities().map_err(|errno| (Step::Capabilities, errno))?;
+                prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(|errno| (Step::Attributes, errno))?;
             }
         }
-        // A change of ids takes this back, so it comes last.
-        die_with_parent();
+        // A change of ids takes these back, so they come after it.
+        keep_memory().map_err(|errno| (Step::Attributes, errno))?;
+        hear_of_parent(libc::SIGKILL);
+        // The program keeps the mask, so it is emptied here, and from here on the user may end
+        // this copy of the host with any signal; none of them finds a handler or leaves a core.
         set_mask(0)
             .map(drop)
             .map_err(|errno| (Step::Signals, errno))
@@ -331,3 +342,6 @@ fn leave() -> ! {
         let _ = plain(libc::SYS_exit_group, [127, 0, 0]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,13 +135,33 @@ pub(super) fn drop_capabilities() -> Result<(), c_int> {
     outcome(result).map(drop)
 }
 
-/// Asks the kernel to end this process with its parent; without it, it ends by itself.
-pub(super) fn die_with_parent() {
-    let number = |n: c_int| c_long::from(n);
-    let _ = plain(
-        libc::SYS_prctl,
-        [number(libc::PR_SET_PDEATHSIG), number(libc::SIGKILL), 0],
-    );
+/// Keeps the memory of this process out of any core, and its limit at that for good.
+///
+/// A change of ids sets the attribute to fs.suid_dumpable, so this comes after it; execve(2)
+/// gives the program its own.
+pub(super) fn keep_memory() -> Result<(), c_int> {
+    let none = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let before = ptr::null_mut::<libc::rlimit64>();
+    let (this, which) = (0 as c_long, libc::RLIMIT_CORE);
+    // SAFETY: the kernel reads one live rlimit64 and writes nothing to a null pointer.
+    unsafe { libc::syscall(libc::SYS_prlimit64, this, which, &raw const none, before) };
+    prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Asks the kernel for a signal when the parent's thread ends; without it, this
+/// process ends by itself.
+pub(super) fn hear_of_parent(signal: c_int) {
+    let _ = prctl(libc::PR_SET_PDEATHSIG, signal);
+}
+
+pub(super) fn prctl(option: c_int, value: c_int) -> Result<(), c_int> {
+    let [option, value, none] = [option, value, 0].map(c_long::from);
+    // SAFETY: every caller names an option that takes a plain number.
+    let result = unsafe { libc::syscall(libc::SYS_prctl, option, value, none, none, none) };
+    outcome(result).map(drop)
 }
 
 /// A call that takes plain numbers only.
