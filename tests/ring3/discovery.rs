@@ -23,7 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 pub(crate) const TOOL: &str = "/usr/bin/condor_config_val";
-const CACHE: &str = "/run/pam_idtoken/htcondor.json";
+const CACHE: &str = "/run/pam_idtoken/htcondor*.kept";
 /// The module's `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// By how much a login may take longer than the one before it on a busy machine.

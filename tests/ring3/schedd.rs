@@ -159,7 +159,8 @@ fn bad_programs(pool: &Pool) {
          condor_token_create -identity alice@{DOMAIN} >/etc/eternal; chmod 644 /etc/of-* /etc/eternal"
     ));
     let (_, usual) = timed(|| alice.run("true"));
-    let late = "did not end within 8";
+    // Two thirds of the timeout: what comes after has its time too.
+    let late = "did not end within 66";
     let for_bob = format!("its token is for \"bob@{DOMAIN}\", not for alice");
     let for_condor = format!("its token is for \"condor@{DOMAIN}\", not for alice");
     for (script, why) in [

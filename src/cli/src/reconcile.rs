@@ -46,7 +46,8 @@ pub(crate) fn run(
         let config = match load_and_look(&arguments, host.euid) {
             Ok((config, found)) => {
                 options.trouble = config.trouble_with(&found);
-                options.is_blind = matches!(found, Found::Nothing(Why::Broken(_)));
+                options.is_blind =
+                    matches!(found, Found::Nothing(Why::Broken(_) | Why::Unasked(_)));
                 config
             }
             Err(error) => {

@@ -178,7 +178,7 @@ fn config_unset(pool: &Pool) {
     let tool = "/usr/bin/condor_config_val";
     let breaking = format!(
         "cp -a {CONFIG} /root/kept; sed -i /trust_domain/d {CONFIG}
-         rm -f /run/pam_idtoken/htcondor.json; mv {tool} {tool}.kept
+         rm -f /run/pam_idtoken/htcondor*.kept; mv {tool} {tool}.kept
          printf '#!/bin/sh\necho it is late >&2; exit 1\n' >{tool}; chmod 755 {tool}"
     );
     login_works(

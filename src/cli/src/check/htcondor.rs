@@ -27,7 +27,7 @@ pub(super) fn look(config: &Config, found: &Found, findings: &mut Vec<Finding>) 
                 Why::NotInstalled(_) => {
                     Finding::good(format!("{why}: what is not written down has its default"))
                 }
-                Why::Broken(_) => Finding::odd(
+                Why::Broken(_) | Why::Unasked(_) => Finding::odd(
                     format!("HTCondor can not be asked: {why}"),
                     "what is not written down has its default",
                 ),
