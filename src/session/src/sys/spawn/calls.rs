@@ -135,19 +135,21 @@ pub(super) fn drop_capabilities() -> Result<(), c_int> {
     outcome(result).map(drop)
 }
 
-/// Keeps the memory of this process out of any core, and its limit at that for good.
+/// Keeps the memory of this process out of any core, and that of the program that it
+/// becomes.
 ///
 /// A change of ids sets the attribute to fs.suid_dumpable, so this comes after it; execve(2)
-/// gives the program its own.
+/// gives the program its own. The limit stays: a core of one byte is none, and with this one
+/// the kernel starts no handler of cores either, as it does with 0 (fs/coredump.c).
 pub(super) fn keep_memory() -> Result<(), c_int> {
-    let none = libc::rlimit64 {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let least = libc::rlimit64 {
+        rlim_cur: 1,
+        rlim_max: 1,
     };
     let before = ptr::null_mut::<libc::rlimit64>();
     let (this, which) = (0 as c_long, libc::RLIMIT_CORE);
     // SAFETY: the kernel reads one live rlimit64 and writes nothing to a null pointer.
-    unsafe { libc::syscall(libc::SYS_prlimit64, this, which, &raw const none, before) };
+    unsafe { libc::syscall(libc::SYS_prlimit64, this, which, &raw const least, before) };
     prctl(libc::PR_SET_DUMPABLE, 0)
 }
 

@@ -26,8 +26,8 @@ fn before_exec(ids: Option<(u32, u32)>) -> [bool; 3] {
         let _ = prctl(libc::PR_SET_DUMPABLE, 1);
         let code = prepared.change().map_or(100, |()| {
             let mut core = libc::rlimit64 {
-                rlim_cur: 1,
-                rlim_max: 1,
+                rlim_cur: 0,
+                rlim_max: 0,
             };
             // SAFETY: the kernel writes one rlimit64 into a live one and reads none.
             unsafe {
@@ -44,7 +44,7 @@ fn before_exec(ids: Option<(u32, u32)>) -> [bool; 3] {
                 unsafe { libc::syscall(libc::SYS_prctl, option, 0, 0, 0, 0) }
             };
             let is_dumpable = ask(libc::PR_GET_DUMPABLE) != 0;
-            let has_core = (core.rlim_cur, core.rlim_max) != (0, 0);
+            let has_core = (core.rlim_cur, core.rlim_max) != (1, 1);
             let may_gain = ask(libc::PR_GET_NO_NEW_PRIVS) != 1;
             c_long::from(is_dumpable) + 2 * c_long::from(has_core) + 4 * c_long::from(may_gain)
         });
