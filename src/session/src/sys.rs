@@ -114,6 +114,25 @@ fn drop_capabilities() -> io::Result<()> {
     }
 }
 
+/// Leaves the calling thread these capabilities only.
+#[cfg(test)]
+pub(crate) fn keep_capabilities(kept: u64) {
+    let mut header = CapabilityHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let mut sets = [CapabilitySet::default(); 2];
+    // SAFETY: version 3 writes two sets into a live array of two.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) }).unwrap();
+    let kept = [kept & u64::from(u32::MAX), kept >> 32].map(|half| u32::try_from(half).unwrap());
+    for (set, kept) in sets.iter_mut().zip(kept) {
+        set.permitted &= kept;
+        set.effective &= kept;
+    }
+    // SAFETY: version 3 takes a header and two sets, both live.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).unwrap();
+}
+
 /// The process's dumpable attribute as the kernel has it: 0, 1, or 2 for "as
 /// root only" (prctl(2), PR_GET_DUMPABLE).
 pub fn dumpable() -> io::Result<c_int> {

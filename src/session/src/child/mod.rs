@@ -5,9 +5,18 @@
 //! could find, no thread, no descriptor that outlives the call, no change of
 //! its signal mask, its environment or what it made of a signal. The program
 //! sees nothing of the host: neither its environment, nor its descriptors, its
-//! working directory, its terminal or its signal mask. What it leaves running
-//! in its process group ends with the call, and as root everything it leaves
-//! running does (`sys/spawn.rs` says how).
+//! working directory, its terminal or its signal mask. As a user it gains no
+//! privileges, and neither it nor what it starts leaves a core.
+//!
+//! All its descendants end with the call, also those in sessions of their own, and also
+//! when the deadline has passed or the host is killed (`sys/spawn.rs` says how). What
+//! it asked others to start (systemd, a daemon) is none of its descendants. As root
+//! with CAP_SYS_ADMIN nothing is left then. Without a pid namespace these are left:
+//! - who this process may not signal: another user's without CAP_KILL;
+//! - where /proc is not there, of another pid namespace, or of a kernel without
+//!   CONFIG_PROC_CHILDREN: who left the program's process group;
+//! - who left that group, when the keeper is killed from outside or has not killed them
+//!   in time: 200 ms past the deadline, and half a second at most.
 //!
 //! What it prints may be a token: stdout is wiped after use, and what looks like
 //! a token on stderr is not passed on.
@@ -34,13 +43,15 @@ use zeroize::Zeroizing;
 pub use error::ChildError;
 
 use crate::deadline::Deadline;
-use crate::sys::spawn::{Ids, Launch, Streams, out_of_the_way, start};
+use crate::sys::spawn::{ASK, Ids, Keeper, Launch, Streams, out_of_the_way, start};
 use crate::user::User;
 use reading::Reading;
 
 /// How long a killed program may take to end when the deadline has passed.
 const SETTLE: Duration = Duration::from_millis(50);
-/// And how long at most while it has not.
+/// How long a keeper may take to kill the rest when the deadline has passed.
+const ASKED: Duration = Duration::from_millis(200);
+/// And how long either may take at most while it has not.
 const SETTLE_MOST: Duration = Duration::from_millis(500);
 
 /// A program and what it is run with.
@@ -97,11 +108,11 @@ pub fn run(program: &Program<'_>, deadline: Deadline) -> Result<Said, ChildError
         });
     }
     let (streams, mut reading) = connect().map_err(|e| failed("pipe", e))?;
-    let pid = start(&launch, &streams).map_err(|e| failed("clone", e))?;
+    let keeper = start(&launch, &streams).map_err(|e| failed("clone", e))?;
     // The program has copies; only it and the keeper may hold these ends now.
     drop(streams);
-    let result = reading.until_ended(program, Pid::from_raw(pid), deadline);
-    end(Pid::from_raw(pid), deadline);
+    let result = reading.until_ended(program, Pid::from_raw(keeper.pid), deadline);
+    end(keeper, deadline);
     result
 }
 
@@ -169,16 +180,29 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// Its pid can not become anybody else's before that. A process that the kernel
 /// holds, as on a file system that does not answer, is left to it.
-fn end(keeper: Pid, deadline: Deadline) {
+fn end(keeper: Keeper, deadline: Deadline) {
+    let pid = Pid::from_raw(keeper.pid);
     // A host that waits for everything with __WALL has it: the pid may be anybody's by now.
-    if reading::is_taken(keeper) {
+    if reading::is_taken(pid) {
         return;
     }
-    let _ = kill(Pid::from_raw(-keeper.as_raw()), Signal::SIGKILL);
-    let _ = kill(keeper, Signal::SIGKILL);
-    let until = Instant::now() + (deadline.remaining() + SETTLE).min(SETTLE_MOST);
+    if !keeper.own_pids {
+        // It alone finds who left the group, and once it is killed nobody does.
+        let _ = kill(pid, ASK);
+        wait_until(|| reading::has_ended(pid), deadline, ASKED);
+        if reading::is_taken(pid) {
+            return;
+        }
+    }
+    let _ = kill(Pid::from_raw(-keeper.pid), Signal::SIGKILL);
+    let _ = kill(pid, Signal::SIGKILL);
+    wait_until(|| is_reaped(pid), deadline, SETTLE);
+}
+
+fn wait_until(is_done: impl Fn() -> bool, deadline: Deadline, at_least: Duration) {
+    let until = Instant::now() + (deadline.remaining() + at_least).min(SETTLE_MOST);
     let mut pause = Duration::from_micros(50);
-    while !is_reaped(keeper) && Instant::now() < until {
+    while !is_done() && Instant::now() < until {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));
     }

@@ -179,7 +179,7 @@ impl Reading {
 }
 
 /// Whether the keeper has ended; it stays in the kernel's table.
-fn has_ended(keeper: Pid) -> bool {
+pub(super) fn has_ended(keeper: Pid) -> bool {
     match look_at(keeper) {
         Ok(status) => status != WaitStatus::StillAlive,
         Err(errno) => errno != Errno::EINTR,

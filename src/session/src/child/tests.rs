@@ -1,4 +1,5 @@
 mod host;
+mod left;
 
 use super::*;
 use std::os::unix::process::ExitStatusExt;
@@ -211,23 +212,6 @@ fn who_is_left_behind_with_the_streams_is_not_waited_for_and_does_not_stay() {
     let started = Instant::now();
     assert_eq!(output(&format!("sleep {time} & echo hi")), "hi\n");
     assert!(started.elapsed() < Duration::from_secs(5));
-    assert!(!is_running(&time));
-}
-
-#[test]
-fn who_leaves_for_a_session_of_its_own_does_not_stay_either() {
-    // What makes a pid namespace; without it the test above covers the process group.
-    const SYS_ADMIN: u64 = 1 << 21;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:\t"));
-    if u64::from_str_radix(effective.unwrap(), 16).unwrap() & SYS_ADMIN == 0 {
-        return;
-    }
-    let time = long(3003);
-    let said = output(&format!("setsid sleep {time} & sleep 0.2; echo hi"));
-    assert_eq!(said, "hi\n");
     assert!(!is_running(&time));
 }
 

@@ -4,9 +4,15 @@
 //! was cloned without an exit signal, so the host gets no SIGCHLD and a
 //! waitpid(2) of the host's own does not find it, whatever the host made of
 //! SIGCHLD. An execve(2) would give it that signal back, so it is the keeper's
-//! child that becomes the program. The keeper waits for it and reports how it
-//! ended. As root the keeper is the first process of a pid namespace: when it
-//! ends, the kernel ends whatever the program left behind.
+//! child that becomes the program. The keeper waits for it and reports how it ended.
+//!
+//! What the program leaves running ends with the keeper. As root the keeper is the
+//! first process of a pid namespace: when it ends, whatever way, the kernel ends the
+//! rest. Where there is none (no root, no CAP_SYS_ADMIN, a filter) the keeper adopts
+//! all descendants that lose their parents and kills what is left until wait(2) knows
+//! of no child: when the program has ended, when the host asks for it, and when the
+//! host's thread ends. A keeper that is killed itself can not do that: then the program
+//! gets a SIGKILL from the kernel, and what it started is left.
 //!
 //! What is about to become the program is a copy of the host under the user's ids. It
 //! takes no signal before the kernel was told to make no core of it and to let nobody
@@ -21,12 +27,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use libc::{c_char, c_int, c_long, pid_t};
+use nix::sys::signal::Signal;
 
 mod calls;
 
 use calls::{
-    clone, close_from, default_signals, drop_capabilities, dup_to, hear_of_parent, keep_memory,
-    outcome, plain, prctl, set_groups, set_ids, set_mask,
+    await_signal, clone, close_from, default_signals, drop_capabilities, dup_to, hear_of_parent,
+    keep_memory, kill_child, kill_children, outcome, plain, prctl, set_groups, set_ids, set_mask,
+    take_any,
 };
 
 /// Where the keeper has its report; 0, 1 and 2 are the program's streams.
@@ -34,6 +42,13 @@ const REPORT: c_int = 3;
 /// What a report says in its upper half when the program has ended; any other
 /// is the number of the step that failed.
 const ENDED: u32 = 0;
+
+/// What asks a keeper without a pid namespace to end everything. It takes no other
+/// signal, and nobody sends this one to a group of processes.
+pub(crate) const ASK: Signal = Signal::SIGPWR;
+/// So often a keeper looks for what is still there, and so long it waits between.
+const ROUNDS: u32 = 5000;
+const ROUND: c_long = 1_000_000;
 
 /// A report is one number of eight bytes: what it says, and the status or errno.
 pub(crate) const REPORT_SIZE: usize = 8;
@@ -62,6 +77,15 @@ pub(crate) struct Streams {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) report: OwnedFd,
+}
+
+/// The process that watches a program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keeper {
+    /// Also the process group of both. It is to be waited for alone, with `__WALL`.
+    pub(crate) pid: pid_t,
+    /// Whether the kernel ends everything with it; if not, it does so when it is sent [`ASK`].
+    pub(crate) own_pids: bool,
 }
 
 /// What the keeper reports.
@@ -139,11 +163,10 @@ impl Step {
     }
 }
 
-/// Starts the program and returns the keeper's pid, which is also the process
-/// group of both. The caller waits for that pid alone, with `__WALL`.
+/// Starts the program and returns its keeper.
 ///
 /// Fails if the keeper can not be made; what fails after that is reported.
-pub(crate) fn start(launch: &Launch, streams: &Streams) -> io::Result<pid_t> {
+pub(crate) fn start(launch: &Launch, streams: &Streams) -> io::Result<Keeper> {
     let args = pointers(&launch.args);
     let env = pointers(&launch.env);
     let mut wanted = launch
@@ -156,6 +179,7 @@ pub(crate) fn start(launch: &Launch, streams: &Streams) -> io::Result<pid_t> {
         args: args.as_ptr(),
         env: env.as_ptr(),
         ids: launch.ids.as_ref().map(|ids| (ids.uid, ids.gid)),
+        own_pids: launch.own_pids,
         kept: vec![0; wanted.len()],
         wanted,
         streams: [&streams.stdin, &streams.stdout, &streams.stderr].map(AsRawFd::as_raw_fd),
@@ -170,6 +194,7 @@ pub(crate) fn start(launch: &Launch, streams: &Streams) -> io::Result<pid_t> {
     };
     let mut made = clone(flags);
     if launch.own_pids && made.is_err_and(is_refusal) {
+        prepared.own_pids = false;
         made = clone(0);
     }
     if made == Ok(0) {
@@ -177,7 +202,11 @@ pub(crate) fn start(launch: &Launch, streams: &Streams) -> io::Result<pid_t> {
     }
     // Setting a mask that was in force a moment ago does not fail.
     let _ = set_mask(before);
-    made.map_err(io::Error::from_raw_os_error)
+    made.map(|pid| Keeper {
+        pid,
+        own_pids: prepared.own_pids,
+    })
+    .map_err(io::Error::from_raw_os_error)
 }
 
 /// A copy of a descriptor whose number none of the keeper's is: a host may have
@@ -210,6 +239,7 @@ struct Prepared<'a> {
     args: *const *const c_char,
     env: *const *const c_char,
     ids: Option<(u32, u32)>,
+    own_pids: bool,
     /// Sorted.
     wanted: Vec<u32>,
     /// As long as `wanted`.
@@ -228,7 +258,7 @@ impl Prepared<'_> {
             .and_then(|()| clone(libc::SIGCHLD).map_err(|errno| (Step::Clone, errno)));
         match made {
             Ok(0) => self.become_program(),
-            Ok(program) => wait_for(program),
+            Ok(program) => self.watch(program),
             Err((step, errno)) => fail(step, errno),
         }
     }
@@ -237,7 +267,13 @@ impl Prepared<'_> {
     fn settle(&self) -> Done {
         plain(libc::SYS_setsid, [0; 3]).map_err(|errno| (Step::Session, errno))?;
         // The host's thread waits for the keeper: if it ends, the host has.
-        hear_of_parent(libc::SIGKILL);
+        let signal = if self.own_pids {
+            libc::SIGKILL
+        } else {
+            prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|errno| (Step::Attributes, errno))?;
+            ASK as c_int
+        };
+        hear_of_parent(signal);
         default_signals();
         let [stdin, stdout, stderr] = self.streams;
         for (from, to) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
@@ -283,6 +319,31 @@ impl Prepared<'_> {
             .map_err(|errno| (Step::Signals, errno))
     }
 
+    /// Waits until the program has ended and reports it; whoever else ends is reaped on
+    /// the way. Ends everything then, or when it is asked to.
+    fn watch(&self, program: pid_t) -> ! {
+        // A reader of the streams must see their end when the program closes them.
+        for descriptor in 0..3 {
+            let _ = plain(libc::SYS_close, [descriptor, 0, 0]);
+        }
+        let mut has_ended = false;
+        loop {
+            match reap(program, &mut has_ended) {
+                _ if has_ended => break,
+                Ok(()) => {}
+                Err(errno) => fail(Step::Wait, errno),
+            }
+            let ask = ASK as c_int;
+            if await_signal([libc::SIGCHLD, ask], None) == Ok(c_long::from(ask)) {
+                break;
+            }
+        }
+        if !self.own_pids {
+            end_all(program, has_ended);
+        }
+        leave()
+    }
+
     /// Returns only if it fails.
     fn exec(&self) -> c_int {
         // SAFETY: a C string and two lists of such that end with a null pointer, all of them live.
@@ -292,36 +353,40 @@ impl Prepared<'_> {
     }
 }
 
-/// Waits until the program has ended and reports it; whoever else ends in the
-/// namespace is reaped on the way.
-fn wait_for(program: pid_t) -> ! {
-    // A reader of the streams must see their end when the program closes them.
-    for descriptor in 0..3 {
-        let _ = plain(libc::SYS_close, [descriptor, 0, 0]);
-    }
+/// Takes from the kernel's table whoever has ended; reports the program and notes that
+/// it has ended. Fails when nobody is left.
+fn reap(program: pid_t, has_ended: &mut bool) -> Result<(), c_int> {
     loop {
-        let mut status: c_int = 0;
-        let anybody: pid_t = -1;
-        let usage = ptr::null_mut::<libc::rusage>();
-        // SAFETY: the kernel writes one int into a live one, and no usage to a null pointer.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_wait4,
-                anybody,
-                &raw mut status,
-                libc::__WALL,
-                usage,
-            )
-        };
-        match outcome(result) {
-            Ok(pid) if pid == c_long::from(program) => {
+        match take_any() {
+            Ok((0, _)) => return Ok(()),
+            Ok((pid, status)) if pid == c_long::from(program) => {
                 report(ENDED, status);
-                leave();
+                *has_ended = true;
             }
             Ok(_) | Err(libc::EINTR) => {}
-            Err(errno) => fail(Step::Wait, errno),
+            Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Ends all descendants. One whose parent ends becomes a child, so when the kernel
+/// knows of no child there is none.
+fn end_all(program: pid_t, mut has_ended: bool) {
+    if !has_ended {
+        kill_child(c_long::from(program));
+    }
+    for _ in 0..ROUNDS {
+        if reap(program, &mut has_ended).is_err() {
+            return;
+        }
+        // Without the kernel's list, and without the right to signal them, the group is left.
+        if !kill_children() {
+            break;
+        }
+        let _ = await_signal([libc::SIGCHLD; 2], Some(ROUND));
+    }
+    // The keeper leads a group of its own and ends with it.
+    let _ = plain(libc::SYS_kill, [0, c_long::from(libc::SIGKILL), 0]);
 }
 
 fn fail(step: Step, errno: c_int) -> ! {

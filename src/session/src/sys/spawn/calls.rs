@@ -166,6 +166,90 @@ pub(super) fn prctl(option: c_int, value: c_int) -> Result<(), c_int> {
     outcome(result).map(drop)
 }
 
+/// Takes a process that has ended from the kernel's table and returns its pid and
+/// status; the pid is 0 when all that are left go on. ECHILD: none is left.
+pub(super) fn take_any() -> Result<(c_long, c_int), c_int> {
+    let mut status: c_int = 0;
+    let (anybody, flags): (pid_t, c_int) = (-1, libc::__WALL | libc::WNOHANG);
+    let usage = ptr::null_mut::<libc::rusage>();
+    // SAFETY: the kernel writes one int into a live one, and no usage to a null pointer.
+    let result = unsafe { libc::syscall(libc::SYS_wait4, anybody, &raw mut status, flags, usage) };
+    outcome(result).map(|pid| (pid, status))
+}
+
+/// Waits for one of two blocked signals, for at most a time in nanoseconds if one
+/// is given, and returns it.
+pub(super) fn await_signal(signals: [c_int; 2], time: Option<c_long>) -> Result<c_long, c_int> {
+    let set = signals.map(|signal| 1_u64 << (signal.wrapping_sub(1) & 63));
+    let set = set[0] | set[1];
+    let time = time.map(|tv_nsec| libc::timespec { tv_sec: 0, tv_nsec });
+    let time = time.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let info = ptr::null_mut::<libc::siginfo_t>();
+    // SAFETY: the kernel reads a live set of the size that is named and a live timespec, if
+    // any, and writes nothing to a null pointer.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const set,
+            info,
+            time,
+            SET_SIZE,
+        )
+    };
+    outcome(result)
+}
+
+/// Sends SIGKILL to every child; false if the kernel tells of none that may be sent it.
+///
+/// The kernel's list has the numbers of that /proc, which may be of another pid
+/// namespace: wait(2) says whether a number is a child's. It can be nobody else's before
+/// the child is taken from the kernel's table, which this process alone does.
+pub(super) fn kill_children() -> bool {
+    let path = c"/proc/thread-self/children";
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: the path is a literal with its NUL.
+    let result = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let Ok(list) = outcome(result) else {
+        return false;
+    };
+    let mut is_any_killed = false;
+    let mut number = 0;
+    let mut buffer = [0_u8; 512];
+    loop {
+        // SAFETY: the pointer and the length describe one live array.
+        let result =
+            unsafe { libc::syscall(libc::SYS_read, list, buffer.as_mut_ptr(), buffer.len()) };
+        let Some(length) = outcome(result).ok().and_then(|n| usize::try_from(n).ok()) else {
+            break;
+        };
+        // A blank follows every number.
+        for byte in buffer.iter().take(length) {
+            if byte.is_ascii_digit() {
+                let digit = c_long::from(byte & 0xF);
+                number = c_long::wrapping_add(c_long::wrapping_mul(number, 10), digit);
+            } else {
+                is_any_killed |= kill_child(number);
+                number = 0;
+            }
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    let _ = plain(libc::SYS_close, [list, 0, 0]);
+    is_any_killed
+}
+
+/// Whether it was a child and was sent the signal.
+pub(super) fn kill_child(pid: c_long) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let info = ptr::null_mut::<libc::siginfo_t>();
+    let usage = ptr::null_mut::<libc::rusage>();
+    // SAFETY: the kernel writes nothing to null pointers.
+    let result = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, pid, info, flags, usage) };
+    result == 0 && plain(libc::SYS_kill, [pid, c_long::from(libc::SIGKILL), 0]).is_ok()
+}
+
 /// A call that takes plain numbers only.
 pub(super) fn plain(call: c_long, numbers: [c_long; 3]) -> Result<(), c_int> {
     let [a, b, c] = numbers;

@@ -14,6 +14,7 @@ fn before_exec(ids: Option<(u32, u32)>) -> [bool; 3] {
         args: ptr::null(),
         env: ptr::null(),
         ids,
+        own_pids: false,
         kept: vec![0],
         wanted: vec![4322],
         streams: [null.as_raw_fd(); 3],
