@@ -15,7 +15,7 @@ const END: &str = "end\n";
 /// What is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
-    /// When it was asked, in seconds since 1970 UTC.
+    /// When it was asked, or was first found changing, in seconds since 1970 UTC.
     pub(super) asked: u64,
     /// Until when nobody asks again while nothing changes.
     pub(super) until: u64,

@@ -33,9 +33,15 @@ const GOOD: u64 = 3600;
 /// And when a part of the configuration is printed by a command, or could not be
 /// watched.
 const GOOD_UNWATCHED: u64 = 300;
-/// How long nobody asks again after a failure, or after an answer during which
-/// something changed.
+/// How long nobody asks again after a failure.
 const PAUSE: u64 = 60;
+/// And after an answer during which something changed. An answer of before is used
+/// meanwhile, for at most [`PAUSE`]: what never rests is believed as well.
+const SOON: u64 = 5;
+/// A change that was seen longer ago than this was another one.
+const ANOTHER: u64 = 300;
+const CHANGING: &str = "HTCondor's configuration is being changed, or could not be read a \
+                        second time to see that it is not";
 /// What was given less time than this is not said to hang.
 const FAIR: Duration = Duration::from_millis(250);
 /// How often it is asked until nothing changed meanwhile.
@@ -200,72 +206,87 @@ fn old_or_nothing(kept: Option<&Kept>, why: Why) -> Found {
 
 /// Asks, and makes of the answer or the failure what is to be kept.
 fn ask_and_keep(source: &Source<'_>, old: Option<Kept>, deadline: Deadline, now: u64) -> Kept {
-    let (old_values, old_watched) = old.map_or_else(Default::default, |old| {
-        let paths = old.watched.into_iter().map(|watched| watched.path);
-        (old.values, paths.collect())
-    });
-    let mut kept = Kept::new(now);
-    let (result, watched) = ask_until_settled(source, old_watched, deadline);
-    kept.watched = watched;
-    match result {
-        Ok((asked, settled)) => {
-            let good = match (settled, asked.unwatched) {
-                (false, _) => PAUSE,
-                (true, true) => GOOD_UNWATCHED,
-                (true, false) => GOOD,
-            };
-            kept.until = now.saturating_add(good);
+    let old = old.unwrap_or_else(|| Kept::new(now));
+    let paths = old.watched.iter().map(|watched| watched.path.clone());
+    let (asked, doubt, watched) = ask_until_settled(source, paths.collect(), deadline);
+    let mut kept = Kept {
+        watched,
+        ..Kept::new(now)
+    };
+    let good = match (asked, doubt) {
+        (Some(asked), doubt) if doubt.is_none() || believes(&old, &asked, now) => {
             kept.values = Some(asked.values);
+            match doubt {
+                Some(_) => SOON,
+                None if asked.unwatched => GOOD_UNWATCHED,
+                None => GOOD,
+            }
         }
-        Err(why) => {
-            kept.until = now.saturating_add(PAUSE);
-            kept.values = old_values;
-            kept.failure = Some(why);
+        (Some(_), _) => {
+            // What was read may be half of what is being written.
+            kept.asked = changing_since(&old, now);
+            kept.values = old.values;
+            kept.failure = Some(Why::Broken(CHANGING.to_owned()));
+            SOON
         }
-    }
+        (None, why) => {
+            kept.values = old.values;
+            kept.failure = why;
+            PAUSE
+        }
+    };
+    kept.until = now.saturating_add(good);
     kept
 }
 
-type Settled = (Result<(Asked, bool), Why>, Vec<Watched>);
+/// Whether an answer during which something changed is better than the old one.
+fn believes(old: &Kept, asked: &Asked, now: u64) -> bool {
+    let is_news = |values: &Vec<String>| *values != asked.values;
+    !old.values.as_ref().is_some_and(is_news)
+        || now.saturating_sub(changing_since(old, now)) >= PAUSE
+}
+
+/// Since when the configuration has been changing.
+fn changing_since(old: &Kept, now: u64) -> u64 {
+    let is_same = matches!(&old.failure, Some(Why::Broken(why)) if why == CHANGING)
+        && now < old.until.saturating_add(ANOTHER);
+    if is_same { old.asked.min(now) } else { now }
+}
 
 /// Asks until nothing that the answer was made from changed while it was made.
 ///
-/// What is to be watched is known from the answer only, or from the last one.
-fn ask_until_settled(source: &Source<'_>, mut paths: Vec<String>, deadline: Deadline) -> Settled {
+/// Gives the last answer, why it is in doubt or there is none, and what is to be
+/// watched. That is known from the answer only, or from the last one.
+fn ask_until_settled(
+    source: &Source<'_>,
+    mut paths: Vec<String>,
+    deadline: Deadline,
+) -> (Option<Asked>, Option<Why>, Vec<Watched>) {
     ask::add_usual(&mut paths, source);
     let mut last = None;
     let mut seen = Vec::new();
     for _ in 0..ROUNDS {
         let before = match look_at(&paths, deadline) {
             Ok(before) => before,
-            // An answer that may be of a moment ago is better than none.
-            Err(_) if last.is_some() => break,
-            Err(why) => return (Err(why), seen),
+            Err(why) => return (last, Some(why), seen),
         };
         let asked = match ask::ask(source, deadline) {
             Ok(asked) => asked,
-            Err(_) if last.is_some() => break,
-            Err(why) => return (Err(why), before),
+            Err(why) if last.is_none() => return (None, Some(why), before),
+            Err(why) => return (last, Some(why), seen),
         };
         paths.clone_from(&asked.paths);
         ask::add_usual(&mut paths, source);
-        let after = look_at(&paths, deadline);
-        let settled = after
-            .as_ref()
-            .is_ok_and(|after| watch::holds(after, &before));
-        seen = after.unwrap_or_default();
-        if settled {
-            return (Ok((asked, true)), seen);
-        }
         last = Some(asked);
+        seen = match look_at(&paths, deadline) {
+            Ok(after) => after,
+            Err(why) => return (last, Some(why), Vec::new()),
+        };
+        if watch::holds(&seen, &before) {
+            return (last, None, seen);
+        }
     }
-    match last {
-        Some(asked) => (Ok((asked, false)), seen),
-        None => (
-            Err(Why::Broken("condor_config_val was not asked".into())),
-            seen,
-        ),
-    }
+    (last, Some(Why::Broken(CHANGING.to_owned())), seen)
 }
 
 #[cfg(test)]

@@ -150,14 +150,74 @@ fn a_change_while_it_is_asked_is_not_missed() {
     assert_eq!(fake.trust_domain(NOW), "four.test");
 }
 
+/// Answers, and then changes one of the sources.
+fn never_resting() -> String {
+    format!("{ANSWERS}: >\"$D/config.d/$$\"\n")
+}
+
 #[test]
-fn a_source_that_never_rests_gives_an_answer_for_a_minute() {
+fn a_source_that_never_rests_is_asked_again_soon() {
     let fake = Fake::new();
-    fake.tool(&format!("{ANSWERS}date +%N >\"$D/config.d/x\"\n"));
+    fake.tool(&never_resting());
     fake.fresh(NOW);
     assert_eq!(fake.asked(), ROUNDS);
-    let again = fake.found(NOW + PAUSE);
-    assert!(matches!(again, Found::Fresh(_)) && fake.asked() == 2 * ROUNDS);
+    fake.fresh(NOW + SOON - 1);
+    assert_eq!(fake.asked(), ROUNDS);
+    fake.fresh(NOW + SOON);
+    assert_eq!(fake.asked(), 2 * ROUNDS);
+}
+
+#[test]
+fn what_is_read_during_a_change_is_not_believed_for_a_minute_if_there_is_an_older_answer() {
+    let fake = Fake::new();
+    let old = fake.fresh(NOW);
+    fake.tool(&never_resting());
+    // Nothing that matters is new.
+    assert_eq!(fake.fresh(NOW + 1), old);
+    let is_old = |now| {
+        let found = fake.found(now);
+        assert!(
+            matches!(&found, Found::Old(answer, why)
+                if *answer == old && why.to_string() == CHANGING),
+            "{now}: {found:?}"
+        );
+    };
+    fs::write(fake.path("config"), "half.test").unwrap();
+    let before = fake.asked();
+    is_old(NOW + 2);
+    is_old(NOW + 1 + SOON);
+    assert_eq!(fake.asked(), before + ROUNDS);
+    is_old(NOW + 2 + SOON);
+    assert_eq!(fake.asked(), before + 2 * ROUNDS);
+    // Another change, long after it.
+    let later = NOW + 2 + 2 * SOON + ANOTHER;
+    is_old(later);
+    is_old(later + PAUSE - 1);
+    let later = later + PAUSE + SOON;
+    assert_eq!(fake.trust_domain(later), "half.test");
+    fs::write(fake.path("config"), "whole.test").unwrap();
+    fake.tool(ANSWERS);
+    assert_eq!(fake.trust_domain(later + 1), "whole.test");
+}
+
+#[test]
+fn a_slow_tool_and_a_new_source_get_an_answer_at_the_next_login() {
+    let fake = Fake::new();
+    let old = fake.fresh(NOW);
+    fake.tool(&format!("sleep 1; {ANSWERS}"));
+    fs::write(fake.path("config.d/20"), "new.test").unwrap();
+    let found = fake.found_at(NOW + 1, Deadline::after(Duration::from_millis(1700)));
+    assert!(
+        matches!(&found, Found::Old(answer, why) if *answer == old && why.to_string() == CHANGING),
+        "{found:?}"
+    );
+    let soon = Deadline::after(Duration::from_millis(1900));
+    let found = fake.found_at(NOW + 1 + SOON, soon);
+    let domain = found
+        .answer()
+        .and_then(|answer| answer.trust_domain.clone());
+    assert!(matches!(found, Found::Fresh(_)), "{found:?}");
+    assert_eq!(domain.unwrap().as_str(), "one.testnew.test");
 }
 
 #[test]
@@ -186,7 +246,7 @@ fn a_tool_that_hangs_costs_one_login_its_deadline() {
     let fake = Fake::new();
     fake.tool("echo asked >>\"$D/count\"; exec sleep 100");
     let started = Instant::now();
-    let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(300)));
+    let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(500)));
     assert!(started.elapsed() < Duration::from_secs(2));
     assert!(matches!(&found, Found::Nothing(Why::Broken(why)) if why.contains("did not end")));
     let started = Instant::now();
