@@ -187,8 +187,11 @@ impl Schedd {
         if settings.schedd_name.is_some() || settings.schedd_pool.is_some() {
             return Ok(());
         }
-        let Ok(key) = key::read_key(settings, &token.kid, request.euid) else {
-            return Ok(());
+        let key = match key::read_key(settings, &token.kid, request.euid) {
+            Ok(key) => key,
+            // HTCondor signs with it all the same, and refuses what it has signed.
+            Err(error) if matches!(error.fault, KeyFault::Empty) => return Err(error.to_string()),
+            Err(_) => return Ok(()),
         };
         idtoken::verify(line, &[&key], None, request.now)
             .map(drop)

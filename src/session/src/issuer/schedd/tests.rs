@@ -306,7 +306,7 @@ fn a_token_that_the_key_of_this_host_did_not_sign_is_refused_where_the_key_is() 
     let place = Place::new();
     place.script(&format!("echo {}", signed(&claims("alice"))));
     let key = place.dir.path().join("POOL");
-    for (secret, is_fine) in [("another", false), ("k", true)] {
+    for (secret, is_fine) in [("another", false), ("", false), ("k", true)] {
         fs::write(&key, secret).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(place.fetch("").is_ok(), is_fine, "{secret}");
