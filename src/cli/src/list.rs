@@ -18,7 +18,7 @@ use crate::output::{Output, complain};
 /// What a session is doing; the names are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub(crate) enum State {
     /// Its holder runs and its token is renewed.
     Live,
     /// It closed, and processes of it are left.

@@ -6,6 +6,8 @@
 
 mod args;
 mod check;
+#[cfg(test)]
+mod documents;
 mod end;
 mod list;
 mod load;

@@ -17,7 +17,7 @@ use crate::output::{Output, complain};
 /// The exit code of a run that did all there was to do.
 const COMPLETE: u8 = 0;
 /// The exit code of a run that has left something to the next one.
-const INCOMPLETE: u8 = 3;
+pub(crate) const INCOMPLETE: u8 = 3;
 
 /// How often a run is repeated because a key changed while it was under way.
 const ROUNDS: usize = 3;
