@@ -10,6 +10,11 @@ PAMDIR  ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR  ?= $(PREFIX)/share/doc/pam_idtoken
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+MANDIR  ?= $(PREFIX)/share/man
+# Debian's zsh looks in share/zsh/vendor-completions.
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # What the units are allowed to write to; state_dir of the configuration.
 STATEDIR ?= /var/lib/pam_idtoken
 
@@ -59,11 +64,17 @@ bench: setup build
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.
 install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
-	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(SBINDIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(UNITDIR)
+	install -d $(addprefix $(DESTDIR),$(PAMDIR) $(SBINDIR) $(DOCDIR) $(UNITDIR) $(MANDIR)/man5 \
+		$(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 644 $(BUILT)/libpam_idtoken.so $(DESTDIR)$(PAMDIR)/pam_idtoken.so
 	install -m 755 $(BUILT)/idtokenctl $(DESTDIR)$(SBINDIR)/idtokenctl
 	install -m 644 README.md docs/pam_idtoken.toml pam.d/debian-sshd pam.d/redhat-sshd \
 		$(DESTDIR)$(DOCDIR)/
+	install -m 644 packaging/man/pam_idtoken.toml.5 $(DESTDIR)$(MANDIR)/man5/
+	install -m 644 packaging/man/pam_idtoken.8 packaging/man/idtokenctl.8 $(DESTDIR)$(MANDIR)/man8/
+	install -m 644 packaging/completions/idtokenctl.bash $(DESTDIR)$(BASHDIR)/idtokenctl
+	install -m 644 packaging/completions/_idtokenctl $(DESTDIR)$(ZSHDIR)/
+	install -m 644 packaging/completions/idtokenctl.fish $(DESTDIR)$(FISHDIR)/
 	for unit in $(UNITS); do \
 		sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@DOCDIR@|$(DOCDIR)|; s|@STATEDIR@|$(STATEDIR)|' \
 			packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
