@@ -24,7 +24,7 @@ function __fish_idtokenctl_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -s V -l version -d 'Print version'
@@ -39,34 +39,34 @@ complete -c idtokenctl -n "__fish_idtokenctl_needs_command" -f -a "help" -d 'Pri
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l user -d 'Say which tokens this user would get and why, and which of the user\'s own are in the way; none is left behind' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l from -d 'As if the user came from there' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l auth -d 'As if the user had proved who they are by this method of SSH, such as publickey' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -s h -l help -d 'Print help'
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -l json -d 'One JSON object per session, one per line'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -s h -l help -d 'Print help'
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand verify" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand verify" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand verify" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand show-config" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand show-config" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand show-config" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand show-config" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l user -d 'Only the sessions of this user' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l every -d 'For timers: this runs again after so long, so tokens may be as short as `lifetime`' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l dry-run -d 'Say what would be done and do nothing'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -l json -d 'One JSON object per action, one per line, then a summary'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l user -d 'All sessions of this user' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l user -d 'Only tokens of this user' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l session -d 'Only tokens of this session, closed or not' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l since -d 'Only tokens signed since: a time such as 2026-01-31T12:00:00Z, or as long ago as 2h' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l config -d 'Configuration file [default: /etc/security/pam_idtoken.toml]' -r -F
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand help; and not __fish_seen_subcommand_from check list verify show-config reconcile end revoke-expr help" -f -a "check" -d 'Says whether this host is ready, and what to do if it is not'

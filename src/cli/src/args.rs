@@ -15,7 +15,7 @@ use crate::pamd::{PAM_D, module_line};
 #[derive(Debug, Parser)]
 #[command(name = "idtokenctl", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Configuration file [default: /etc/security/pam_idtoken.toml].
+    /// Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml].
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
 
