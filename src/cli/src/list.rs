@@ -229,7 +229,50 @@ pub(crate) fn utc(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{Row, State, utc};
+
+    #[test]
+    fn the_line_in_the_guide_is_what_a_monitor_reads() {
+        let (id, jti) = ("8c41f2a90b6d37e5", "5f0d6a3c9be14782a1c0d4e7f3b29866");
+        let row = Row {
+            session: id.into(),
+            state: State::Live,
+            user: "alice".into(),
+            uid: 1001,
+            service: "sshd".into(),
+            from: Some("192.0.2.7".into()),
+            since: 1_785_571_200,
+            expires: 1_785_574_800,
+            pid: 4711,
+            token: vec![format!(
+                "/home/alice/.condor/tokens.d/0-session-e738607436d4ffff-ap1-{id}"
+            )],
+            jti: vec![jti.into()],
+            kid: vec!["POOL".into()],
+        };
+        let line = serde_json::to_string(&row).unwrap();
+        let documents = crate::guides::documents();
+        let is_there = |(_, text): &(_, String)| text.lines().any(|other| other.trim() == line);
+        assert!(documents.iter().any(is_there), "{line}");
+    }
+
+    #[test]
+    fn the_states_in_the_guide_are_all_and_have_their_names() {
+        let documents = crate::guides::documents();
+        for state in [
+            State::Live,
+            State::Lingering,
+            State::Orphan,
+            State::Unrenewed,
+            State::Removed,
+            State::Pending,
+        ] {
+            let name = serde_json::to_value(state).unwrap();
+            let row = format!("| {state}, `{}` |", name.as_str().unwrap());
+            let is_there = |(_, text): &(_, String)| text.contains(&row);
+            assert!(documents.iter().any(is_there), "{row}");
+        }
+    }
 
     #[test]
     fn any_number_is_a_time() {

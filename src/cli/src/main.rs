@@ -9,6 +9,8 @@ mod check;
 #[cfg(test)]
 mod documents;
 mod end;
+#[cfg(test)]
+mod guides;
 mod list;
 mod load;
 mod output;
