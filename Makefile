@@ -64,7 +64,7 @@ bench: setup build
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.
 install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
-	install -d $(addprefix $(DESTDIR),$(PAMDIR) $(SBINDIR) $(DOCDIR) $(UNITDIR) $(MANDIR)/man5 \
+	install -d $(addprefix $(DESTDIR),$(PAMDIR) $(SBINDIR) $(DOCDIR)/docs $(UNITDIR) $(MANDIR)/man5 \
 		$(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 644 $(BUILT)/libpam_idtoken.so $(DESTDIR)$(PAMDIR)/pam_idtoken.so
 	install -m 755 $(BUILT)/idtokenctl $(DESTDIR)$(SBINDIR)/idtokenctl
@@ -75,6 +75,7 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 	install -m 644 packaging/completions/idtokenctl.bash $(DESTDIR)$(BASHDIR)/idtokenctl
 	install -m 644 packaging/completions/_idtokenctl $(DESTDIR)$(ZSHDIR)/
 	install -m 644 packaging/completions/idtokenctl.fish $(DESTDIR)$(FISHDIR)/
+	install -m 644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
 	for unit in $(UNITS); do \
 		sed -e 's|@SBINDIR@|$(SBINDIR)|; s|@DOCDIR@|$(DOCDIR)|; s|@STATEDIR@|$(STATEDIR)|' \
 			packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
