@@ -135,7 +135,7 @@ fn with_tool(pool: &Pool, script: Option<&str>, why: &str, longest: Duration) {
 }
 
 fn hangs(pool: &Pool) {
-    let why = format!("{TOOL} did not end within 15");
+    let why = format!("{TOOL} did not end within 1");
     with_tool(pool, Some("exec sleep 1000"), &why, TIMEOUT);
 }
 

@@ -68,9 +68,9 @@ impl Journal<'_> {
                 .field("kid", list(tokens().map(|token| &token.kid)))
                 .field("exp", list(tokens().map(|token| token.expires)))
                 .field_if("rhost", record.login.rhost.as_ref())
-                .field("file", list(paths))
-                .field_if("why", why);
+                .field("file", list(paths));
         }
+        line = line.field_if("why", why);
         if event.is_by_the_user() {
             self.log.info(&line);
         } else {

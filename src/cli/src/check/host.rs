@@ -99,8 +99,8 @@ pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>
                 "no reconciler was seen: tokens live {unrenewed} and are not renewed, and nothing \
                  tidies up after a crash but the user's next login"
             ),
-            "run `systemctl enable --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
-             pam_idtoken-reconcile.service`",
+            "run `systemctl enable --now pam_idtoken-reconcile.timer pam_idtoken-reconcile.path` and \
+             `systemctl enable pam_idtoken-reconcile.service`",
         )
     });
     if !is_often_enough(TIMER, renewed, config.timeout) {
