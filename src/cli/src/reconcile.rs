@@ -194,6 +194,7 @@ mod tests {
         Report {
             sessions: 2,
             actions: what.iter().map(action).collect(),
+            ..Report::default()
         }
     }
 

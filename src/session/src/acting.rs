@@ -35,6 +35,14 @@ pub fn as_user<T: Send + 'static>(
     deadline: Deadline,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    let too_late = || Error::HomeTimeout {
+        home: user.home.clone(),
+        waited: deadline.waited(),
+    };
+    // A thread that nobody waits for would change the dumpable attribute after it was given back.
+    if deadline.passed() {
+        return Err(too_late());
+    }
     let who = Who {
         uid: user.uid,
         gid: user.gid,
@@ -49,10 +57,7 @@ pub fn as_user<T: Send + 'static>(
         *lock(&answer) = Some(result);
     };
     if !run(who, deadline, Box::new(job))? {
-        return Err(Error::HomeTimeout {
-            home: user.home.clone(),
-            waited: deadline.waited(),
-        });
+        return Err(too_late());
     }
     // A thread that panicked has left no answer.
     let answer = lock(&slot).take();

@@ -10,7 +10,7 @@ use crate::home;
 use crate::journal::Journal;
 use crate::name::TokenName;
 use crate::private;
-use crate::record::{Place, Record};
+use crate::record::{Place, Record, TokenFile};
 use crate::state::{Lock, Locked};
 
 /// Takes the tokens of a session away, then its record.
@@ -31,7 +31,7 @@ pub(crate) fn end(
     match remove_tokens(record, locked.share(), deadline, journal) {
         Ok(_) => {}
         // It was never written, and tokens.d may never have been made.
-        Err(Error::Away { .. }) if locked.is_pending() => {}
+        Err(Error::Away { .. }) if locked.is_pending() || is_nowhere(record) => {}
         Err(error) => return Err(error),
     }
     journal.say(event, record);
@@ -63,6 +63,11 @@ pub(crate) fn remove_tokens(
         Err(Error::Away { .. }) if is_overdue(record, journal.host.now()) => Ok(false),
         other => other,
     }
+}
+
+/// Whether no token of a session is anywhere, as far as is known.
+fn is_nowhere(record: &Record) -> bool {
+    record.strays.is_empty() && !record.files.iter().any(TokenFile::is_there)
 }
 
 /// Whether what the home may have of a session has expired.

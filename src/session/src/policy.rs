@@ -76,19 +76,19 @@ pub fn verdict(config: &Config, user: &User) -> Result<Verdict> {
     if config.deny_users.contains(&user.name) {
         return Ok(Verdict::Pass(Reason::DeniedUser));
     }
+    let mut missing = None;
     for group in &config.deny_groups {
         match user.is_in_group(group)? {
             Some(true) => return Ok(Verdict::Pass(Reason::DeniedGroup(group.clone()))),
             Some(false) => {}
-            // Nobody can say that the user is not in it.
-            None => return Err(unknown(group)),
+            None => missing = Some(group),
         }
     }
-    if is_allowed(config, user)? {
-        Ok(Verdict::Serve)
-    } else {
-        Ok(Verdict::Pass(Reason::NotAllowed))
+    if !is_allowed(config, user)? {
+        return Ok(Verdict::Pass(Reason::NotAllowed));
     }
+    // Nobody can say that the user is not in it.
+    missing.map_or(Ok(Verdict::Serve), |group| Err(unknown(group)))
 }
 
 fn is_allowed(config: &Config, user: &User) -> Result<bool> {
@@ -382,6 +382,12 @@ mod tests {
         );
         let denied = config("deny_groups = [\"no-such-group\"]");
         assert!(verdict(&denied, &alice).is_err());
+        // Who would not be served anyway is nobody's concern.
+        let others = config("deny_groups = [\"no-such-group\"]\nallow_users = [\"bob\"]");
+        assert_eq!(
+            verdict(&others, &alice).unwrap(),
+            Verdict::Pass(Reason::NotAllowed)
+        );
     }
 
     #[test]

@@ -195,7 +195,8 @@ fn tokens_d(home: &Path, known: Option<HomeId>) -> Result<Option<(Dir, PathBuf)>
     }
 }
 
-fn home_id(home: &Path) -> Option<HomeId> {
+/// Tells a home from what is mounted on it, or is below it; none if it can not be opened.
+pub(crate) fn home_id(home: &Path) -> Option<HomeId> {
     let dir = open(home, dir_flags(), Mode::empty()).ok()?;
     HomeId::of(&dir)
 }

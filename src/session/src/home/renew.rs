@@ -27,6 +27,8 @@ pub enum Missing {
     Expired,
     /// It never was there.
     NeverWritten,
+    /// It was taken away, and is to be there again: in the home that it was in.
+    Dropped,
 }
 
 /// What is to be put in place of a token that is there.
@@ -70,10 +72,15 @@ pub struct Renewed {
 /// one stays. A home that is not there is [`Error::Away`].
 pub fn renew(renewal: &Renewal) -> Result<Renewed> {
     let Renewal { home, name, .. } = renewal;
-    let tokens_d = if renewal.missing == Missing::NeverWritten {
-        Some((open_or_make(home)?, home.join(TOKENS_D)))
-    } else {
-        tokens_d(home, renewal.known)?
+    let path = home.join(TOKENS_D);
+    let tokens_d = match renewal.missing {
+        Missing::NeverWritten => Some((open_or_make(home)?, path)),
+        // What is there is what the home is mounted on.
+        Missing::Dropped if renewal.known.is_some() && home_id(home) != renewal.known => {
+            return Err(Error::Away { path });
+        }
+        Missing::Dropped => Some((open_or_make(home)?, path)),
+        Missing::Removed | Missing::Expired => tokens_d(home, renewal.known)?,
     };
     let Some((mut dir, path)) = tokens_d else {
         return Ok(Renewed::default());

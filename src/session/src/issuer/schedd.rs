@@ -33,12 +33,13 @@ pub struct Schedd {
     why_not_key: Option<String>,
     /// Whether there is a signing key that can not be used.
     has_bad_key: bool,
-    /// The users who got no token since somebody got one.
+    /// The users who waited in vain since somebody got a token.
     failed: Mutex<Vec<u32>>,
 }
 
-/// When so many users got no token, nobody else is held up. One user alone proves nothing:
-/// what condor_token_fetch does is in the user's own hands, too.
+/// When so many users waited in vain, nobody else is held up. One user alone proves nothing:
+/// what condor_token_fetch does is in the user's own hands, too. What fails at once holds up
+/// nobody.
 const PATIENCE: usize = 3;
 
 impl Schedd {
@@ -99,15 +100,13 @@ impl Schedd {
             }
         }
         match refused {
-            Some(error) if tokens.is_empty() => {
-                let mut failed = self.failed();
-                if !failed.contains(&request.user.uid) {
-                    failed.push(request.user.uid);
-                }
-                Err(error)
-            }
+            Some(error) if tokens.is_empty() => Err(error),
             _ => {
-                self.failed().clear();
+                let mut failed = self.failed();
+                // Who was passed over meanwhile is to be counted, so it stays given up.
+                if failed.len() < PATIENCE {
+                    failed.clear();
+                }
                 Ok(Batch { contents, tokens })
             }
         }
@@ -119,7 +118,14 @@ impl Schedd {
         request: Request<'_>,
     ) -> Result<(Zeroizing<String>, Minted)> {
         let said = self.run(kid, request);
-        let said = said.map_err(|error| self.error(&error.to_string()))?;
+        let said = said.map_err(|error| {
+            let uid = request.user.uid;
+            let mut failed = self.failed();
+            if matches!(error, ChildError::Deadline { .. }) && !failed.contains(&uid) {
+                failed.push(uid);
+            }
+            self.error(&error.to_string())
+        })?;
         self.read(&said, kid, request).map_err(|why| {
             let printed = said.stderr.trim();
             self.error(&if printed.is_empty() {

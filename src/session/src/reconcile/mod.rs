@@ -101,6 +101,8 @@ pub struct Report {
     pub sessions: usize,
     /// What it did.
     pub actions: Vec<Action>,
+    /// Whether something was left out since a home is in trouble.
+    pub has_skipped: bool,
 }
 
 impl Report {

@@ -17,7 +17,9 @@ pub struct TokenFile {
     pub moving_to: Option<TokenName>,
     /// Whether its user took it away; it does not come back.
     pub removed: bool,
-    /// Whether it was taken away because no table made it; it comes back with its table.
+    /// Whether it is not there and is to be put there when it can be: no table made it, it
+    /// could not be made when its home answered at last, or its private store was lost.
+    #[serde(default)]
     pub dropped: bool,
     /// When a token that HTCondor reads before this one dies and has to be cleared
     /// away, in seconds since 1970 UTC.

@@ -55,9 +55,11 @@ pub struct Record {
     /// though they are in the private store now; they are to be removed.
     pub strays: Vec<TokenName>,
     /// When the last of those expires, as seconds since 1970 UTC.
+    #[serde(default)]
     pub strays_expire: u64,
     /// Whether there was a configuration file when it opened: one that is gone is no reason to
     /// make other tokens.
+    #[serde(default)]
     pub has_config: bool,
     /// Its token files.
     pub files: Vec<TokenFile>,
@@ -149,7 +151,13 @@ impl Record {
     /// When the first of its tokens that are still there expires, as seconds since 1970 UTC.
     pub fn expires(&self) -> u64 {
         let there = self.files.iter().filter(|file| file.is_there());
-        there.map(TokenFile::expires).min().unwrap_or_default()
+        let first = there.map(TokenFile::expires).min();
+        first.unwrap_or_else(|| self.last_expiry())
+    }
+
+    fn last_expiry(&self) -> u64 {
+        let expire = self.tokens().map(|token| token.expires);
+        expire.max().unwrap_or_default()
     }
 
     /// Whether its user took all of its tokens away.
@@ -202,8 +210,7 @@ impl Record {
     pub fn stray(&mut self) {
         if self.place == Place::Home {
             self.strays = self.names();
-            let expire = self.tokens().map(|token| token.expires);
-            self.strays_expire = expire.max().unwrap_or_default();
+            self.strays_expire = self.last_expiry();
             self.place = Place::Private;
         }
     }
@@ -227,9 +234,12 @@ impl Record {
 
     /// Reads a record back. The text of the error says what is wrong with it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let mut record: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if record.version != VERSION {
             return Err(format!("it has version {}", record.version));
+        }
+        if record.strays_expire == 0 && !record.strays.is_empty() {
+            record.strays_expire = record.last_expiry();
         }
         if record.files.is_empty() {
             return Err("it names no token file".into());
@@ -325,6 +335,23 @@ pub(crate) mod tests {
         let tokens_d = "/home/alice/.condor/tokens.d/0-session-";
         let path = record.paths()[0].display().to_string();
         assert!(path.starts_with(tokens_d), "{path}");
+    }
+
+    #[test]
+    fn a_record_without_the_later_fields_reads_as_before() {
+        let mut record = sample(SessionId::random().unwrap(), alice(), holder());
+        record.stray();
+        let mut json = serde_json::to_value(&record).unwrap();
+        for field in ["strays_expire", "has_config"] {
+            json.as_object_mut().unwrap().remove(field).unwrap();
+        }
+        json["files"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("dropped")
+            .unwrap();
+        let bytes = serde_json::to_vec(&json).unwrap();
+        assert_eq!(Record::from_bytes(&bytes), Ok(record));
     }
 
     #[test]

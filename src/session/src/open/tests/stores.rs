@@ -613,3 +613,123 @@ fn a_configuration_that_nobody_can_complete_changes_no_live_session() {
     let report = reconcile(&lab.config, &lab.host, &blind, &lab.log).unwrap();
     assert_eq!(report.count(What::Renewed), 1);
 }
+
+/// A session of two tokens: one that a schedd signs, asked by a script, and one of the key.
+fn with_schedd(lab: &mut Lab) -> (Session, PathBuf) {
+    let path = fetcher(lab, &format!("echo {}", fetched(lab)));
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now() + 15).unwrap();
+    lab.configure(&format!(
+        "[[token]]\nname = \"other\"\nissuer = \"schedd\"\ncondor_token_fetch = {path:?}\n[[token]]\n"
+    ));
+    (opened_two(lab), path)
+}
+
+#[test]
+fn a_schedd_that_hangs_keeps_no_key_from_renewing() {
+    let mut lab = Lab::in_memory();
+    let (session, _) = with_schedd(&mut lab);
+    fetcher(&lab, "exec sleep 100");
+    lab.config.timeout = Duration::from_millis(300);
+    lab.host.now_ns += 1_900_000_000_000;
+    let what = done(&lab);
+    assert_eq!(
+        what.iter().filter(|what| **what == What::Renewed).count(),
+        1,
+        "{what:?}"
+    );
+    let kept = record(&lab, &session);
+    assert_eq!(kept.files[1].issued(), lab.host.now());
+    assert_ne!(kept.files[0].issued(), lab.host.now());
+}
+
+#[test]
+fn a_session_written_late_has_each_token_once_and_the_others_when_they_can_be_made() {
+    let mut lab = two();
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let session = opened_two(&lab);
+    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
+    let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
+    sessions.mark_pending(&session.record().name()).unwrap();
+    fs::rename(lab.path("keys/site"), lab.path("keys/away")).unwrap();
+    lab.configure(TWO);
+    for _ in 0..3 {
+        done(&lab);
+    }
+    let late = |lab: &Lab| {
+        let lines = lab.log.lines();
+        lines
+            .iter()
+            .filter(|line| line.contains("token opened late"))
+            .count()
+    };
+    assert_eq!((late(&lab), lab.tokens().len()), (1, 1));
+    assert_eq!(lab.records(), [session.record().name().to_string()]);
+    fs::rename(lab.path("keys/away"), lab.path("keys/site")).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!((late(&lab), lab.tokens().len()), (1, 2));
+    session.close(&lab.host, &lab.log).unwrap();
+    assert!(lab.tokens().is_empty() && lab.records().is_empty());
+}
+
+#[test]
+fn a_lost_store_gets_every_token_back_though_one_can_not_be_made_at_once() {
+    let mut lab = two();
+    lab.configure(&format!("store = \"private\"\n{TWO}"));
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let session = opened_two(&lab);
+    fs::remove_dir_all(&lab.config.run_dir).unwrap();
+    fs::rename(lab.path("keys/site"), lab.path("keys/away")).unwrap();
+    assert!(done(&lab).contains(&What::Renewed));
+    assert_eq!(names(&store(&session)).len(), 1);
+    fs::rename(lab.path("keys/away"), lab.path("keys/site")).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(names(&store(&session)).len(), 2);
+    assert!(!record(&lab, &session).files.iter().any(|file| file.removed));
+}
+
+#[test]
+fn a_table_that_is_back_writes_into_no_other_home_and_not_what_its_user_took_away() {
+    let mut lab = two();
+    let session = opened_two(&lab);
+    let typed = |lab: &Lab| {
+        let report = reconcile(&lab.config, &lab.host, &Options::default(), &lab.log).unwrap();
+        report
+            .actions
+            .iter()
+            .map(|action| action.what)
+            .collect::<Vec<_>>()
+    };
+    lab.configure("scope = [\"READ\"]\n");
+    assert_eq!(typed(&lab), [What::Tidied]);
+    fs::rename(lab.path("home"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    lab.configure(TWO);
+    assert_eq!(typed(&lab), [What::Waiting]);
+    assert_eq!(names(&lab.path("home")), Vec::<String>::new());
+    fs::remove_dir(lab.path("home")).unwrap();
+    fs::rename(lab.path("away"), lab.path("home")).unwrap();
+    assert_eq!(typed(&lab), [What::Renewed]);
+    fs::remove_file(&session.record().paths()[0]).unwrap();
+    lab.configure("scope = [\"READ\"]\n");
+    assert_eq!(typed(&lab), [What::Tidied]);
+    lab.configure(TWO);
+    assert_eq!(typed(&lab), Vec::<What>::new());
+    assert_eq!(lab.tokens(), [session.record().files[1].name.to_string()]);
+}
+
+#[test]
+fn a_home_in_trouble_is_said_once_in_a_while_though_it_is_left_alone_between() {
+    let mut lab = Lab::in_memory();
+    let (_, _) = strayed(&lab);
+    fs::rename(lab.path("home"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    for _ in 0..9 {
+        done(&lab);
+        lab.host.now_ns += 15_000_000_000;
+    }
+    let lines = lab.log.lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("could not be looked after"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
+}

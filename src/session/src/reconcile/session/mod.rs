@@ -14,6 +14,7 @@ use crate::config::Table;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::holder::Holder;
+use crate::issuer::Issuer;
 use crate::journal::Journal;
 use crate::log::Line;
 use crate::name::SessionId;
@@ -48,6 +49,9 @@ impl Run<'_> {
             holders: HashMap::new(),
             actions: &mut report.actions,
             links: Vec::new(),
+            asks_schedds: self.options.dry_run,
+            has_waiting: false,
+            has_skipped: false,
             deadline: Deadline::after(self.config.timeout),
             is_troubled: !complaints::is_new(
                 &self.config.run_dir,
@@ -58,6 +62,7 @@ impl Run<'_> {
         report.sessions = listing.records.len();
         one.tidy()?;
         one.all();
+        report.has_skipped = one.has_skipped;
         Ok(())
     }
 
@@ -70,7 +75,11 @@ impl Run<'_> {
         let is_trouble = |action: &&Action| matches!(action.what, What::Failed | What::Waiting);
         let mut troubles = report.actions.iter().filter(is_trouble).peekable();
         if troubles.peek().is_none() {
-            return complaints::forget(run_dir, &subject);
+            // What was left out may be in trouble still.
+            if !report.has_skipped {
+                complaints::forget(run_dir, &subject);
+            }
+            return;
         }
         if !complaints::is_new(run_dir, &subject, now) {
             return;
@@ -138,6 +147,12 @@ struct One<'a> {
     actions: &'a mut Vec<Action>,
     /// Sessions with a private store that need nothing else.
     links: Vec<Record>,
+    /// Whether it is the turn of what a schedd signs, which may take its time.
+    asks_schedds: bool,
+    /// Whether the session that was looked at last has something for that turn.
+    has_waiting: bool,
+    /// Whether something was left out since the home is in trouble.
+    has_skipped: bool,
     /// For all of this home: it holds up nobody for longer.
     deadline: Deadline,
     /// Whether something failed here in the last run, and most likely will again.
@@ -204,19 +219,34 @@ impl One<'_> {
                 ended.push(name);
             }
         }
-        // Ends are quick, and nobody's renewal comes before them; one that takes its time is not
-        // the first in every run.
-        if !living.is_empty() {
-            let turn = usize::try_from(self.run.host.now()).unwrap_or_default() % living.len();
-            living.rotate_left(turn);
+        // One that takes its time is not the first in every run, whatever the period of the
+        // timer and the number of sessions have in common.
+        let now = self.run.host.now();
+        let turn =
+            usize::try_from(now.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).unwrap_or_default();
+        for names in [&mut ended, &mut living] {
+            let start = turn % names.len().max(1);
+            names.rotate_left(start);
         }
+        // Ends are quick, and nobody's renewal comes before them; what a schedd signs comes last.
+        let mut waiting = Vec::new();
         for name in ended.into_iter().chain(living) {
+            self.has_waiting = false;
             if self.attend(name) == Home::Silent || self.deadline.passed() {
                 return;
+            }
+            if self.has_waiting {
+                waiting.push(name);
             }
         }
         for name in &self.listing.damaged {
             if self.damaged(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+        }
+        self.asks_schedds = true;
+        for name in waiting {
+            if self.attend(name) == Home::Silent || self.deadline.passed() {
                 return;
             }
         }
@@ -283,7 +313,9 @@ impl One<'_> {
             Need::Nothing => {
                 let is_private = record.place == Place::Private && !record.is_removed();
                 // Where a home is in trouble, once in a while is enough.
-                if is_private && !self.run.options.dry_run && !self.is_troubled {
+                if is_private && self.is_troubled {
+                    self.has_skipped = true;
+                } else if is_private && !self.asks_schedds {
                     self.links.push(record);
                 }
                 Ok(())
@@ -309,12 +341,20 @@ impl One<'_> {
             return Ok(Need::Nothing);
         }
         if seen.sign == Some(Sign::Pending) {
-            return Ok(Need::Write);
+            let can_write = self.run.options.broken.is_none() && !self.is_held_back(record);
+            return Ok(if can_write {
+                Need::Write
+            } else {
+                Need::Nothing
+            });
         }
         let files = self.file_needs(record)?;
-        Ok(if !files.is_empty() {
-            Need::Files(files)
-        } else if !record.strays.is_empty() && !self.is_troubled {
+        if !files.is_empty() {
+            return Ok(Need::Files(files));
+        }
+        let has_strays = !record.strays.is_empty();
+        self.has_skipped |= has_strays && self.is_troubled;
+        Ok(if has_strays && !self.is_troubled {
             Need::Strays
         } else {
             Need::Nothing
@@ -323,16 +363,11 @@ impl One<'_> {
 
     /// What the token files of a session need; without its issuer a file needs nothing,
     /// which is said once for all sessions.
-    fn file_needs(&self, record: &Record) -> Result<Vec<(usize, FileNeed)>> {
+    fn file_needs(&mut self, record: &Record) -> Result<Vec<(usize, FileNeed)>> {
         if self.run.options.broken.is_some() {
             return Ok(Vec::new());
         }
-        if record.has_config && !self.run.config.file_exists {
-            self.run.hold_back(&format!(
-                "the configuration {} is not there, with which their sessions were opened; put it \
-                 back, or an empty file to mean that there is nothing in it",
-                self.run.config.file.display()
-            ));
+        if self.is_held_back(record) {
             return Ok(Vec::new());
         }
         let tables = self.tables(record)?;
@@ -342,16 +377,36 @@ impl One<'_> {
             if file.removed {
                 continue;
             }
-            let config = self.run.config;
-            let need = match table_named(config, &tables, file.table.as_deref()) {
-                None => (!file.dropped).then_some(FileNeed::Drop),
-                Some(_) if file.dropped => Some(FileNeed::Renew(Why::Again)),
-                Some(_) if is_lost => Some(FileNeed::Renew(Why::Lost)),
-                Some((index, table)) => self.file_need(record, file, index, table)?,
+            let named = table_named(self.run.config, &tables, file.table.as_deref());
+            let Some((index, table)) = named else {
+                needs.extend((!file.dropped).then_some((number, FileNeed::Drop)));
+                continue;
             };
-            needs.extend(need.map(|need| (number, need)));
+            let Some(need) = self.file_need(record, file, index, table, is_lost)? else {
+                continue;
+            };
+            let may_wait = self.run.issuer(index).is_ok_and(Issuer::may_wait);
+            if may_wait && need != FileNeed::Clear && !self.asks_schedds {
+                self.has_waiting = true;
+            } else {
+                needs.push((number, need));
+            }
         }
         Ok(needs)
+    }
+
+    /// Whether a session is left as it is, which is said once.
+    fn is_held_back(&self, record: &Record) -> bool {
+        let config = self.run.config;
+        let is_gone = record.has_config && !config.file_exists;
+        if is_gone {
+            self.run.hold_back(&format!(
+                "the configuration {} is not there, and there was one when their sessions were \
+                 opened; put it back, or an empty file to mean that there is nothing in it",
+                config.file.display()
+            ));
+        }
+        is_gone
     }
 
     /// What a token file needs that is to be there.
@@ -361,6 +416,7 @@ impl One<'_> {
         file: &TokenFile,
         index: usize,
         table: &Table,
+        is_lost: bool,
     ) -> Result<Option<FileNeed>> {
         // What can not be renewed by anybody is said once for all sessions.
         let Some(issuer) = self.run.issuer(index).ok().filter(|it| !it.is_given_up()) else {
@@ -372,6 +428,12 @@ impl One<'_> {
                 "HTCondor can not be asked, and by the configuration alone they would be others",
             );
             return Ok(None);
+        }
+        if file.dropped {
+            return Ok(Some(FileNeed::Renew(Why::Again)));
+        }
+        if is_lost {
+            return Ok(Some(FileNeed::Renew(Why::Lost)));
         }
         let lifetime = table.token.lifetime_of(self.run.is_renewed);
         due::file_need(user, file, issuer, lifetime, self.run.host.now())

@@ -13,7 +13,7 @@ use crate::open::log_removed;
 use crate::policy::table_named;
 use crate::reconcile::What;
 use crate::reconcile::due::{FileNeed, Need, Why};
-use crate::record::{Place, Record, RecordName};
+use crate::record::{Place, Record, RecordName, TokenFile};
 use crate::state::Locked;
 
 impl One<'_> {
@@ -40,17 +40,8 @@ impl One<'_> {
             Need::Write => self.write_late(locked, record),
             Need::Files(needs) => {
                 let mut locked = locked;
-                let mut result = Ok(());
-                for (number, need) in needs {
-                    // One that fails, such as for its schedd, keeps no other from its turn.
-                    let done = self.file(&mut locked, &mut record, number, need);
-                    let is_silent = matches!(done, Err(Error::HomeTimeout { .. }));
-                    result = result.and(done);
-                    if is_silent {
-                        break;
-                    }
-                }
-                result
+                self.forget_lost(&mut locked, &mut record, &needs)?;
+                self.files(&mut locked, &mut record, &needs)
             }
             Need::Strays => self.strays(locked, record),
         }
@@ -77,16 +68,62 @@ impl One<'_> {
         Ok(())
     }
 
-    /// Writes the tokens of a session whose home did not answer when it opened.
+    /// Writes the tokens of a session whose home did not answer when it opened; those that
+    /// can not be made now are made when they can be.
     fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
-        for number in 0..record.files.len() {
-            if record.files[number].is_there() {
-                self.renew(&mut locked, &mut record, number, Job::Late)?;
+        for file in &mut record.files {
+            file.dropped |= file.is_there();
+        }
+        locked.replace(&record)?;
+        locked.forget_pending();
+        let mut result = Ok(());
+        for (number, need) in self.file_needs(&record)? {
+            if matches!(need, FileNeed::Renew(_)) {
+                let done = self.renew(&mut locked, &mut record, number, Job::Late);
+                result = result.and(done);
             }
         }
-        locked.forget_pending();
-        self.would(&Need::Write, &record);
-        Ok(())
+        if record.files.iter().any(TokenFile::is_there) {
+            self.would(&Need::Write, &record);
+        }
+        result
+    }
+
+    /// What is lost with its store is noted first: one file that is there again says nothing
+    /// of the others.
+    fn forget_lost(
+        &self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        needs: &[(usize, FileNeed)],
+    ) -> Result<()> {
+        let is_lost = |need: &FileNeed| *need == FileNeed::Renew(Why::Lost);
+        if !needs.iter().any(|(_, need)| is_lost(need)) {
+            return Ok(());
+        }
+        for file in &mut record.files {
+            file.dropped |= file.is_there();
+        }
+        locked.replace(record)
+    }
+
+    fn files(
+        &mut self,
+        locked: &mut Locked<'_>,
+        record: &mut Record,
+        needs: &[(usize, FileNeed)],
+    ) -> Result<()> {
+        let mut result = Ok(());
+        for (number, need) in needs {
+            // One that fails, such as for its schedd, keeps no other from its turn.
+            let done = self.file(locked, record, *number, *need);
+            let is_silent = matches!(done, Err(Error::HomeTimeout { .. }));
+            result = result.and(done);
+            if is_silent {
+                break;
+            }
+        }
+        result
     }
 
     /// Does what one token file needs.
@@ -119,9 +156,10 @@ impl One<'_> {
     ) -> Result<()> {
         let mut next = record.clone();
         let contents = self.mint(&mut next, number, job)?;
-        let is_new = matches!(job, Job::Late | Job::Renew(Why::Again | Why::Lost));
-        let missing = if is_new {
+        let missing = if job == Job::Late {
             Missing::NeverWritten
+        } else if record.files[number].dropped {
+            Missing::Dropped
         } else if record.files[number].is_overdue(self.run.host.now()) {
             Missing::Expired
         } else {
@@ -180,12 +218,14 @@ impl One<'_> {
         let (index, table) = table.ok_or_else(|| Error::Config(NO_TABLE.to_owned()))?;
         let issuer = self.run.issuer(index);
         let issuer = issuer.map_err(|why| Error::Config(why.to_owned()))?;
+        // A schedd that does not answer leaves the home its time.
+        let deadline = self.deadline.earlier(self.run.config.timeout / 3);
         let batch = issuer.issue(Request {
             user: &next.user,
             euid: self.run.host.euid,
             now: self.run.host.now(),
             lifetime: table.token.lifetime_of(self.run.is_renewed),
-            deadline: self.deadline,
+            deadline,
         })?;
         next.files[number].tokens = batch.tokens;
         if !self.is_troubled {

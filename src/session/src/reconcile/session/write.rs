@@ -7,7 +7,7 @@ use super::{Job, One};
 use crate::acting::as_user;
 use crate::audit::Event;
 use crate::error::Result;
-use crate::home::{self, Contents, Judge, Missing, Renewal, Renewed};
+use crate::home::{self, Contents, Judge, Missing, Renewal, Renewed, home_id};
 use crate::issuer::Change;
 use crate::name::TokenName;
 use crate::private;
@@ -34,7 +34,7 @@ impl One<'_> {
         contents: Option<&Contents>,
     ) -> Result<Renewed> {
         if next.place == Place::Private {
-            let is_new = missing == Missing::NeverWritten;
+            let is_new = matches!(missing, Missing::NeverWritten | Missing::Dropped);
             return self.write_private(locked, next, number, contents, is_new);
         }
         if contents.is_none() {
@@ -139,15 +139,21 @@ impl One<'_> {
         let names: Vec<TokenName> = record.files[number].names().collect();
         let (home, known, dir) = (record.user.home.clone(), record.home_id, record.directory());
         let (place, share) = (record.place, locked.share());
-        as_user(&record.user, self.run.host.euid, self.deadline, move || {
+        let removed = as_user(&record.user, self.run.host.euid, self.deadline, move || {
             let _share = share;
             match place {
-                Place::Home => home::remove(&home, known, &names),
-                Place::Private => private::remove(&dir, &names),
+                // Known from now on, so that it comes back to the same home.
+                Place::Home => home::remove(&home, known, &names).map(|was| (was, home_id(&home))),
+                Place::Private => private::remove(&dir, &names).map(|was| (was, None)),
             }
-        })?;
-        record.files[number].dropped = true;
-        record.files[number].moving_to = None;
+        });
+        let (was_there, home_id) = removed?;
+        record.home_id = home_id.or(record.home_id);
+        let file = &mut record.files[number];
+        // Whoever took it away before gets no other when the table is back.
+        file.removed = !was_there && !file.is_overdue(self.run.host.now());
+        file.dropped = true;
+        file.moving_to = None;
         locked.replace(record)?;
         let file = &record.files[number..=number];
         self.journal()
