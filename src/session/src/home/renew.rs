@@ -74,12 +74,11 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
     let Renewal { home, name, .. } = renewal;
     let path = home.join(TOKENS_D);
     let tokens_d = match renewal.missing {
-        Missing::NeverWritten => Some((open_or_make(home)?, path)),
         // What is there is what the home is mounted on.
         Missing::Dropped if renewal.known.is_some() && home_id(home) != renewal.known => {
             return Err(Error::Away { path });
         }
-        Missing::Dropped => Some((open_or_make(home)?, path)),
+        Missing::NeverWritten | Missing::Dropped => Some((open_or_make(home)?, path)),
         Missing::Removed | Missing::Expired => tokens_d(home, renewal.known)?,
     };
     let Some((mut dir, path)) = tokens_d else {

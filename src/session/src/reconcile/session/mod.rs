@@ -49,7 +49,11 @@ impl Run<'_> {
             holders: HashMap::new(),
             actions: &mut report.actions,
             links: Vec::new(),
-            asks_schedds: self.options.dry_run,
+            turn: if self.options.dry_run {
+                Turn::All
+            } else {
+                Turn::Keys
+            },
             has_waiting: false,
             has_skipped: false,
             deadline: Deadline::after(self.config.timeout),
@@ -138,6 +142,17 @@ impl Home {
     }
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// What is done here.
+    Keys,
+    /// What a schedd signs, which may take its time.
+    Schedds,
+    /// Everything at once, since nothing is done.
+    All,
+}
+
 struct One<'a> {
     run: &'a Run<'a>,
     uid: u32,
@@ -147,8 +162,7 @@ struct One<'a> {
     actions: &'a mut Vec<Action>,
     /// Sessions with a private store that need nothing else.
     links: Vec<Record>,
-    /// Whether it is the turn of what a schedd signs, which may take its time.
-    asks_schedds: bool,
+    turn: Turn,
     /// Whether the session that was looked at last has something for that turn.
     has_waiting: bool,
     /// Whether something was left out since the home is in trouble.
@@ -244,7 +258,7 @@ impl One<'_> {
                 return;
             }
         }
-        self.asks_schedds = true;
+        self.turn = Turn::Schedds;
         for name in waiting {
             if self.attend(name) == Home::Silent || self.deadline.passed() {
                 return;
@@ -315,7 +329,7 @@ impl One<'_> {
                 // Where a home is in trouble, once in a while is enough.
                 if is_private && self.is_troubled {
                     self.has_skipped = true;
-                } else if is_private && !self.asks_schedds {
+                } else if is_private && self.turn == Turn::Keys {
                     self.links.push(record);
                 }
                 Ok(())
@@ -386,7 +400,7 @@ impl One<'_> {
                 continue;
             };
             let may_wait = self.run.issuer(index).is_ok_and(Issuer::may_wait);
-            if may_wait && need != FileNeed::Clear && !self.asks_schedds {
+            if may_wait && need != FileNeed::Clear && self.turn == Turn::Keys {
                 self.has_waiting = true;
             } else {
                 needs.push((number, need));

@@ -40,7 +40,7 @@ impl One<'_> {
             Need::Write => self.write_late(locked, record),
             Need::Files(needs) => {
                 let mut locked = locked;
-                self.forget_lost(&mut locked, &mut record, &needs)?;
+                forget_lost(&mut locked, &mut record, &needs)?;
                 self.files(&mut locked, &mut record, &needs)
             }
             Need::Strays => self.strays(locked, record),
@@ -87,24 +87,6 @@ impl One<'_> {
             self.would(&Need::Write, &record);
         }
         result
-    }
-
-    /// What is lost with its store is noted first: one file that is there again says nothing
-    /// of the others.
-    fn forget_lost(
-        &self,
-        locked: &mut Locked<'_>,
-        record: &mut Record,
-        needs: &[(usize, FileNeed)],
-    ) -> Result<()> {
-        let is_lost = |need: &FileNeed| *need == FileNeed::Renew(Why::Lost);
-        if !needs.iter().any(|(_, need)| is_lost(need)) {
-            return Ok(());
-        }
-        for file in &mut record.files {
-            file.dropped |= file.is_there();
-        }
-        locked.replace(record)
     }
 
     fn files(
@@ -245,4 +227,21 @@ impl One<'_> {
         self.journal()
             .note(event, next, &next.files[number..=number]);
     }
+}
+
+/// What is lost with its store is noted first: one file that is there again says nothing
+/// of the others.
+fn forget_lost(
+    locked: &mut Locked<'_>,
+    record: &mut Record,
+    needs: &[(usize, FileNeed)],
+) -> Result<()> {
+    let is_lost = |need: &FileNeed| *need == FileNeed::Renew(Why::Lost);
+    if !needs.iter().any(|(_, need)| is_lost(need)) {
+        return Ok(());
+    }
+    for file in &mut record.files {
+        file.dropped |= file.is_there();
+    }
+    locked.replace(record)
 }
