@@ -99,6 +99,8 @@ fn deny(who: Who) {
     fs::remove_file(lab.path("keys/POOL")).unwrap();
     let seen = lab.run(&[Open(0), END]);
     assert_eq!(seen.codes("open"), [PAM_SESSION_ERR]);
+    let told = &seen.answers.messages[0].1;
+    assert!(told.contains("the login is refused"), "{told}");
     lab.configure("");
     lab.line("on_failure=deny");
     let seen = lab.run(&[Open(0), END]);

@@ -23,6 +23,10 @@ pub(crate) const TESTS: &[Test] = &[
         verify,
     ),
     (
+        "a stolen token is ended and revoked though the configuration is broken",
+        broken_configuration,
+    ),
+    (
         "idtokenctl show-config names the origin of each value",
         show_config,
     ),
@@ -90,6 +94,26 @@ fn check_user(pool: &Pool) {
             answer.all()
         );
     }
+}
+
+fn broken_configuration(pool: &Pool) {
+    let ap1 = pool.host("ap1");
+    let session = pool.ssh("alice", "ap1").stay();
+    ap1.configure("lifetme = 3\n");
+    let listed = ap1.run(&["idtokenctl", "list"]);
+    let revoked = ap1.run(&["idtokenctl", "revoke-expr", "--user", "alice"]);
+    let ended = ap1.run(&["idtokenctl", "end", "--user", "alice"]);
+    let left = pool.tokens("alice");
+    ap1.configure("");
+    session.end();
+    for answer in [&listed, &revoked, &ended] {
+        assert!(answer.ok, "{}", answer.all());
+        let why = "key lifetme: unknown field";
+        assert!(answer.stderr.contains(why), "{}", answer.all());
+    }
+    assert!(listed.stdout.contains("alice"), "{}", listed.all());
+    assert!(revoked.stdout.contains("member(jti"), "{}", revoked.all());
+    assert_eq!(left, Vec::<String>::new(), "{}", ended.all());
 }
 
 fn list(pool: &Pool) {

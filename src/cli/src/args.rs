@@ -181,9 +181,9 @@ pub(crate) struct ListOptions {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyOptions {
-    /// A token file, or - for standard input.
-    #[arg(value_name = "FILE|-")]
-    pub(crate) file: PathBuf,
+    /// Token files, or - for standard input.
+    #[arg(value_name = "FILE|-", required = true)]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl Args {

@@ -10,6 +10,7 @@ use session::record::RecordName;
 use session::state::Sessions;
 
 use crate::args::{Args, EndOptions};
+use crate::load::load_or_default;
 use crate::output::{Output, complain};
 use crate::reconcile::uid_of;
 
@@ -21,7 +22,7 @@ pub(crate) fn run(
     out: &mut Output,
 ) -> Result<bool, Box<dyn Error>> {
     let host = Host::current()?;
-    let config = Config::load(&args.as_arguments(), host.euid)?;
+    let config = load_or_default(&args.as_arguments(), host.euid);
     let log = Syslog::new("pam_idtoken(end)", false);
     let wanted = find(&config, &host, options)?;
     if wanted.is_empty() {

@@ -13,6 +13,7 @@ use session::stamp::is_fresh;
 use session::state::{Listing, Sessions};
 
 use crate::args::{Args, ListOptions};
+use crate::load::load_or_default;
 use crate::output::{Output, complain};
 
 /// What a session is doing; the names are part of the interface.
@@ -136,7 +137,7 @@ pub(crate) fn run(
     out: &mut Output,
 ) -> Result<bool, Box<dyn Error>> {
     let euid = session::host::euid();
-    let config = Config::load(&args.as_arguments(), euid)?;
+    let config = load_or_default(&args.as_arguments(), euid);
     let found = collect(&config, euid)?;
     if options.json {
         for row in &found.rows {

@@ -24,3 +24,16 @@ pub(crate) fn load_and_look(arguments: &Arguments, euid: u32) -> Result<(Config,
     let deadline = Deadline::after(config.timeout * 2);
     Ok(config.discover(euid, deadline, session::host::now()))
 }
+
+/// What says where sessions are: with a configuration that can not be used, the arguments and
+/// defaults, which is said on standard error. A stolen token does not wait for a typing error.
+pub(crate) fn load_or_default(arguments: &Arguments, euid: u32) -> Config {
+    Config::load(arguments, euid).unwrap_or_else(|error| {
+        let config = Config::fallback(arguments);
+        let place = config.state_dir.display();
+        complain(format!(
+            "{error}; until then sessions are looked for in {place}"
+        ));
+        config
+    })
+}

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use session::audit::{self, Entry};
-use session::config::Config;
 
 use crate::args::{Args, RevokeOptions};
 use crate::list::utc;
+use crate::load::load_or_default;
 use crate::output::{Output, complain};
 
 /// Prints the setting; false when there is no token to revoke or some of the
@@ -22,7 +22,7 @@ pub(crate) fn run(
     options: &RevokeOptions,
     out: &mut Output,
 ) -> Result<bool, Box<dyn Error>> {
-    let config = Config::load(&args.as_arguments(), session::host::euid())?;
+    let config = load_or_default(&args.as_arguments(), session::host::euid());
     let now = session::host::now();
     // A user whose account is gone already is known by the audit.
     let is_user = |entry: &Entry| {
@@ -50,7 +50,7 @@ pub(crate) fn run(
         utc(now),
         utc(*last)
     ))?;
-    out.line("# For every host of the pool; condor_reconfig makes it hold. Join it to an")?;
+    out.line("# Of sessions of this host only. For every host of the pool; condor_reconfig makes it hold. Join it to an")?;
     out.line("# expression that is set already with ||. Sessions that live get new tokens:")?;
     out.line("# end them first with `idtokenctl end`.")?;
     out.line(expression(tokens.keys()))?;

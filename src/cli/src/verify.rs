@@ -27,8 +27,24 @@ pub(crate) fn run(
 ) -> Result<bool, Box<dyn Error>> {
     let euid = session::host::euid();
     let config = load(&args.as_arguments(), euid)?;
-    let text = read(&options.file)?;
-    let pools = pools(&config, &text, euid);
+    let mut all = true;
+    for file in &options.files {
+        if options.files.len() > 1 {
+            out.line(format!("{}:", file.display()))?;
+        }
+        all &= verify_file(&config, file, euid, out)?;
+    }
+    Ok(all)
+}
+
+fn verify_file(
+    config: &Config,
+    file: &Path,
+    euid: u32,
+    out: &mut Output,
+) -> Result<bool, Box<dyn Error>> {
+    let text = read(file)?;
+    let pools = pools(config, &text, euid);
     let missing: BTreeSet<&String> = pools.iter().flat_map(|pool| &pool.missing).collect();
     for why in &missing {
         out.line(format!("note: {why}"))?;
@@ -54,7 +70,7 @@ pub(crate) fn run(
         }
     }
     if tokens == 0 {
-        out.line(format!("{} holds no token", options.file.display()))?;
+        out.line(format!("{} holds no token", file.display()))?;
     }
     Ok(tokens > 0 && tokens == valid)
 }

@@ -243,11 +243,16 @@ fn failed(
 ) -> PamResultCode {
     keep(pam, call, pending);
     call.complain("no token for", error);
-    let message = format!(
-        "HTCondor: no token for this session, so condor_q -global and other commands that \
-         reach other machines will fail. Please tell {}.",
-        config.contact
-    );
+    let contact = &config.contact;
+    let message = match config.on_failure {
+        OnFailure::Ignore => format!(
+            "HTCondor: no token for this session, so condor_q -global and other commands that \
+             reach other machines will fail. Please tell {contact}."
+        ),
+        OnFailure::Deny => format!(
+            "HTCondor: no token for this session, so the login is refused. Please tell {contact}."
+        ),
+    };
     tell(pam, flags, &message);
     match config.on_failure {
         OnFailure::Ignore => PamResultCode::PAM_SUCCESS,

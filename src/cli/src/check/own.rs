@@ -24,7 +24,7 @@ pub(super) fn look(
         home::examine(&directory, &keys, &issuers, now)
     });
     match seen {
-        Ok(seen) => findings.extend(seen.into_iter().filter_map(finding)),
+        Ok(seen) => findings.extend(seen.iter().filter_map(|seen| finding(seen, user))),
         Err(error) => findings.push(Finding::odd(
             error,
             "the user's own tokens were not looked at",
@@ -32,14 +32,16 @@ pub(super) fn look(
     }
 }
 
-fn finding(seen: home::Finding) -> Option<Finding> {
+fn finding(seen: &home::Finding, user: &User) -> Option<Finding> {
+    // `~` is theirs, and this is root.
+    let remedy = format!("as {}: {}", user.name, seen.remedy);
     let what = format!(
         "the user's own token {}: {}; {}",
         seen.file, seen.what, seen.effect
     );
     match seen.severity {
         Severity::Fine => None,
-        Severity::Breaks => Some(Finding::bad(what).with_remedy(seen.remedy)),
-        _ => Some(Finding::odd(what, seen.remedy)),
+        Severity::Breaks => Some(Finding::bad(what).with_remedy(remedy)),
+        _ => Some(Finding::odd(what, remedy)),
     }
 }

@@ -1,5 +1,7 @@
 //! Can tokens be made, for whom, and would they be ones that work?
 
+use std::os::unix::fs::MetadataExt;
+
 use idtoken::{Lifetime, SigningKey, TrustDomain};
 use session::acting::as_user;
 use session::config::{Config, Store, Table};
@@ -55,6 +57,16 @@ pub(super) fn look(
             }
             with_user(config, &user, &tables, euid, findings);
         }
+        Ok((_, Err(Reason::NoTable)))
+            if options.from.is_none() && options.auth.is_empty() && looks_at_logins(config) =>
+        {
+            findings.push(Finding::odd(
+                format!(
+                    "{name} gets no token unless a table is for where the login comes from, or how"
+                ),
+                "add --from HOST and --auth METHOD to see what such a login gets",
+            ));
+        }
         Ok((_, Err(reason))) => {
             findings.push(
                 Finding::bad(format!("{name} gets no token: {reason}"))
@@ -89,10 +101,14 @@ fn served(config: &Config, name: &str, login: &Login) -> Result<Served, Error> {
 /// A key can be tried for nobody; a schedd answers only a user.
 fn without_user(config: &Config, table: &Table, euid: u32, findings: &mut Vec<Finding>) {
     match Issuer::new(&table.token, euid) {
-        Ok(issuer) if issuer.may_wait() => findings.push(Finding::odd(
-            format!("{}the schedd signs", prefix(table)),
-            "add --user NAME to see that it does",
-        )),
+        Ok(Issuer::Schedd(schedd)) => {
+            let why = schedd.why_not_key();
+            let why = why.map_or_else(String::new, |why| format!(", since {why}"));
+            findings.push(Finding::odd(
+                format!("{}the schedd signs{why}", prefix(table)),
+                "add --user NAME to see that it does",
+            ));
+        }
         issuer => {
             let nobody = User {
                 name: NOBODY.to_owned(),
@@ -272,6 +288,7 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
             )),
             Err(error) => Finding::bad(error),
         });
+        findings.extend(shared(config));
         return;
     }
     let deadline = Deadline::after(config.timeout);
@@ -295,4 +312,19 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
             "{error}. A private store can not take the tokens either: {private}"
         )),
     });
+}
+
+/// Private stores that share a file system with everything else in `run_dir`.
+fn shared(config: &Config) -> Option<Finding> {
+    let device = |path: &std::path::Path| path.metadata().ok().map(|meta| meta.dev());
+    let stores = config.run_dir.join("tokens");
+    (device(&stores)? == device(&config.run_dir)?).then(|| {
+        Finding::odd(
+            format!(
+                "{} has no file system of its own: a user could fill it",
+                stores.display()
+            ),
+            "run `systemctl enable --now run-pam_idtoken-tokens.mount`",
+        )
+    })
 }

@@ -220,8 +220,11 @@ impl Schedd {
         let settings = &self.settings;
         let subject = seen.sub.unwrap_or_default();
         if !self.is_subject(&subject, user) {
+            let domain = settings.uid_domain.as_ref();
+            let domain = domain.filter(|_| settings.uid_domain_is_given);
+            let domain = domain.map_or_else(String::new, |domain| format!("@{domain}"));
             return Err(format!(
-                "its token is for {subject:?}, not for {}",
+                "its token is for {subject:?}, not for {}{domain}",
                 user.name
             ));
         }
