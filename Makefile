@@ -18,7 +18,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 # What the units are allowed to write to; state_dir of the configuration.
 STATEDIR ?= /var/lib/pam_idtoken
 
-BUILT    = $(or $(CARGO_TARGET_DIR),target)/release
+BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
 UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
            run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
@@ -29,6 +29,7 @@ FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
+.PHONY: portable portable-aarch64 dist sbom
 
 build: setup-build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken -p idtokenctl
@@ -84,6 +85,26 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 
 $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl: $(SOURCES)
 	$(MAKE) --no-print-directory build
+
+# What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
+# same bytes. In target/portable/ARCH-unknown-linux-gnu/release.
+portable: setup-cargo
+	@tools/need gcc libc6-dev
+	tools/portable x86_64
+
+portable-aarch64: setup-cargo
+	@tools/need gcc libc6-dev
+	tools/portable aarch64
+
+# The commit that is checked out as a source archive with all its crates, in target/packages: it
+# builds without a network.
+dist: setup-cargo
+	tools/dist
+
+# What is in the module and in idtokenctl, as CycloneDX, in target/packages.
+sbom: setup-cargo
+	@tools/need gcc libc6-dev
+	tools/sbom
 
 # The manual page and the completions of idtokenctl: a test fails where they are out of date.
 documents: setup-build
