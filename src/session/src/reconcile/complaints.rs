@@ -18,6 +18,14 @@ fn file(run_dir: &Path, subject: &str) -> PathBuf {
     run_dir.join("complaints").join(subject)
 }
 
+/// Says something of the subject, if nothing was said of it for a while.
+pub(super) fn once(run_dir: &Path, subject: &str, now: u64, say: impl FnOnce()) {
+    if is_new(run_dir, subject, now) {
+        say();
+        remember(run_dir, subject, now);
+    }
+}
+
 /// Whether nothing was said of the subject for a while.
 pub(super) fn is_new(run_dir: &Path, subject: &str, now: u64) -> bool {
     let said = fs::symlink_metadata(file(run_dir, subject))
@@ -27,7 +35,7 @@ pub(super) fn is_new(run_dir: &Path, subject: &str, now: u64) -> bool {
 }
 
 /// It was said now. A complaint that can not be remembered is said again.
-pub(super) fn remember(run_dir: &Path, subject: &str, now: u64) {
+fn remember(run_dir: &Path, subject: &str, now: u64) {
     let path = file(run_dir, subject);
     let _ = run_dir::make(&run_dir.join("complaints"));
     if let Ok(file) = File::create(path) {
@@ -48,7 +56,11 @@ mod tests {
     fn a_complaint_is_said_once_in_a_while_and_anew_after_things_were_well() {
         let dir = tempfile::tempdir().unwrap();
         assert!(is_new(dir.path(), "1000", 5000));
-        remember(dir.path(), "1000", 5000);
+        let mut said = 0;
+        for now in [5000, 5001] {
+            once(dir.path(), "1000", now, || said += 1);
+        }
+        assert_eq!(said, 1);
         assert!(!is_new(dir.path(), "1000", 5001) && is_new(dir.path(), "1001", 5001));
         assert!(is_new(dir.path(), "1000", 5600));
         forget(dir.path(), "1000");

@@ -117,6 +117,9 @@ impl Report {
     }
 }
 
+/// What makes the tokens of a table, or why nothing does.
+type Found = std::result::Result<Issuer, String>;
+
 /// What all threads of one reconcile share.
 struct Run<'a> {
     config: &'a Config,
@@ -126,7 +129,7 @@ struct Run<'a> {
     boot: String,
     is_renewed: bool,
     /// One for each table of the configuration.
-    issuers: Vec<OnceLock<std::result::Result<Issuer, String>>>,
+    issuers: Vec<OnceLock<Found>>,
     /// What is known of the groups that tables name.
     groups: Mutex<HashMap<String, Group>>,
     /// Why some sessions are left as they are.
@@ -180,13 +183,14 @@ fn is_renewed(config: &Config, host: &Host, options: &Options, log: &dyn Log) ->
     let enough = stamp::is_often_enough(every, lifetime, config.timeout);
     if enough {
         complaints::forget(&config.run_dir, "lifetime");
-    } else if complaints::is_new(&config.run_dir, "lifetime", host.now()) {
-        log.warning(
-            &Line::new("tokens are made to last, since no reconcile would renew them in time")
-                .field("lifetime", lifetime)
-                .field("every", format!("{}s", every.as_secs())),
-        );
-        complaints::remember(&config.run_dir, "lifetime", host.now());
+    } else {
+        complaints::once(&config.run_dir, "lifetime", host.now(), || {
+            log.warning(
+                &Line::new("tokens are made to last, since no reconcile would renew them in time")
+                    .field("lifetime", lifetime)
+                    .field("every", format!("{}s", every.as_secs())),
+            );
+        });
     }
     enough
 }
@@ -198,12 +202,10 @@ impl Run<'_> {
         match &self.options.trouble {
             _ if self.options.dry_run => {}
             None => complaints::forget(run_dir, "htcondor"),
-            Some(why) if complaints::is_new(run_dir, "htcondor", now) => {
+            Some(why) => complaints::once(run_dir, "htcondor", now, || {
                 let line = Line::new("HTCondor was asked in vain");
                 self.log.warning(&line.because(why));
-                complaints::remember(run_dir, "htcondor", now);
-            }
-            Some(_) => {}
+            }),
         }
     }
 
@@ -270,9 +272,10 @@ impl Run<'_> {
     /// What concerns more than one session is said once in a while.
     fn failure_of_all(&self, subject: &str, words: &str, why: &str) -> Action {
         let (run_dir, now) = (&self.config.run_dir, self.host.now());
-        if !self.options.dry_run && complaints::is_new(run_dir, subject, now) {
-            self.log.error(&Line::new(words).because(why));
-            complaints::remember(run_dir, subject, now);
+        if !self.options.dry_run {
+            complaints::once(run_dir, subject, now, || {
+                self.log.error(&Line::new(words).because(why));
+            });
         }
         Action {
             what: What::Failed,
@@ -290,12 +293,8 @@ impl Run<'_> {
             actions.push(self.failure_of_all("held-back", "some tokens are left as they are", why));
         }
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
-            let why = match issuer.get() {
-                Some(Err(why)) => why.as_str(),
-                Some(Ok(issuer)) if issuer.is_given_up() => {
-                    "the schedd gives no tokens; the next run tries again"
-                }
-                _ => continue,
+            let Some(why) = failure_of(issuer) else {
+                continue;
             };
             let words = match &table.name {
                 Some(name) => format!("no token {name} can be renewed"),
@@ -319,12 +318,7 @@ impl Run<'_> {
         }
         let mut has_keys = true;
         for (table, issuer) in self.config.tables.iter().zip(&self.issuers) {
-            let is_given_up = match issuer.get() {
-                Some(Ok(issuer)) => issuer.is_given_up(),
-                Some(Err(_)) => true,
-                None => false,
-            };
-            if is_given_up {
+            if failure_of(issuer).is_some() {
                 has_keys = false;
             } else {
                 complaints::forget(run_dir, &subject(table));
@@ -351,6 +345,16 @@ enum Group {
     Missing,
     /// It could not be looked up, and is not looked up again in this run.
     Unknown,
+}
+
+/// Why tokens of a table can not be renewed, if anybody tried.
+fn failure_of(issuer: &OnceLock<Found>) -> Option<&str> {
+    match issuer.get()? {
+        Err(why) => Some(why),
+        Ok(issuer) => issuer
+            .is_given_up()
+            .then_some("the schedd gives no tokens; the next run tries again"),
+    }
 }
 
 /// What the complaints about a table go by.

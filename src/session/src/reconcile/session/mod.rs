@@ -85,21 +85,19 @@ impl Run<'_> {
             }
             return;
         }
-        if !complaints::is_new(run_dir, &subject, now) {
-            return;
-        }
-        for action in troubles {
-            let line = Line::new("a session could not be looked after")
-                .field("uid", uid)
-                .field_if("user", action.user.as_ref())
-                .field_if("session", action.session)
-                .because(&action.why);
-            match action.what {
-                What::Waiting => self.log.warning(&line),
-                _ => self.log.error(&line),
+        complaints::once(run_dir, &subject, now, || {
+            for action in troubles {
+                let line = Line::new("a session could not be looked after")
+                    .field("uid", uid)
+                    .field_if("user", action.user.as_ref())
+                    .field_if("session", action.session)
+                    .because(&action.why);
+                match action.what {
+                    What::Waiting => self.log.warning(&line),
+                    _ => self.log.error(&line),
+                }
             }
-        }
-        complaints::remember(run_dir, &subject, now);
+        });
     }
 }
 
