@@ -215,6 +215,13 @@ impl Record {
         }
     }
 
+    /// None of its token files is there; those that are to be are put there when they can be.
+    pub fn drop_files(&mut self) {
+        for file in &mut self.files {
+            file.dropped |= file.is_there();
+        }
+    }
+
     /// The bytes of the record's file. Fails for a home that is not UTF-8.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut bytes = serde_json::to_vec(self).map_err(|e| e.to_string())?;

@@ -376,10 +376,7 @@ impl One<'_> {
     /// What the token files of a session need; without its issuer a file needs nothing,
     /// which is said once for all sessions.
     fn file_needs(&mut self, record: &Record) -> Result<Vec<(usize, FileNeed)>> {
-        if self.run.options.broken.is_some() {
-            return Ok(Vec::new());
-        }
-        if self.is_held_back(record) {
+        if self.run.options.broken.is_some() || self.is_held_back(record) {
             return Ok(Vec::new());
         }
         let tables = self.tables(record)?;

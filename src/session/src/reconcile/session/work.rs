@@ -71,9 +71,7 @@ impl One<'_> {
     /// Writes the tokens of a session whose home did not answer when it opened; those that
     /// can not be made now are made when they can be.
     fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
-        for file in &mut record.files {
-            file.dropped |= file.is_there();
-        }
+        record.drop_files();
         locked.replace(&record)?;
         locked.forget_pending();
         let mut result = Ok(());
@@ -240,8 +238,6 @@ fn forget_lost(
     if !needs.iter().any(|(_, need)| is_lost(need)) {
         return Ok(());
     }
-    for file in &mut record.files {
-        file.dropped |= file.is_there();
-    }
+    record.drop_files();
     locked.replace(record)
 }
