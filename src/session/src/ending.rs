@@ -80,8 +80,9 @@ fn is_overdue(record: &Record, now: u64) -> bool {
 
 /// Removes the private store of a session with all that is in it; false if no token was there.
 ///
-/// Nobody can write tokens there once it is gone, whoever holds the lock of the record: the
-/// directory is never made again.
+/// Without a share of the record's lock this is not the end: a reconcile that holds the lock may
+/// have found the store lost, and make it again. Whoever has no lock leaves the record, by which
+/// the next reconcile ends the session once more, with the lock.
 pub(crate) fn clear_private(
     record: &Record,
     share: Option<&Arc<Lock>>,
