@@ -57,11 +57,7 @@ fn a_session_that_could_not_close_ends_though_its_process_lives() {
 #[test]
 fn a_session_whose_token_was_never_written_closes_though_there_is_no_tokens_d() {
     let lab = Lab::new();
-    let session = opened(&lab);
-    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
-    sessions(&lab)
-        .mark_pending(&session.record().name())
-        .unwrap();
+    let session = never_written(&lab);
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Now);
     assert!(lab.records().is_empty());
 }

@@ -67,6 +67,15 @@ fn lines(lab: &Lab, part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
 }
 
+/// Opens a session whose tokens its home did not take; there is no tokens.d.
+fn never_written(lab: &Lab) -> Session {
+    let session = opened(lab);
+    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
+    let name = session.record().name();
+    sessions(lab).mark_pending(&name).unwrap();
+    session
+}
+
 /// Opens a session whose holder is no process of this host any more.
 fn killed(lab: &mut Lab) -> Session {
     lab.host.holder.start += 1;
@@ -168,11 +177,7 @@ fn a_token_that_its_user_removed_is_left_so_and_said_once() {
 #[test]
 fn a_token_that_the_home_did_not_take_is_written_when_it_does() {
     let lab = Lab::new();
-    let session = opened(&lab);
-    fs::remove_dir_all(lab.path("home/.condor")).unwrap();
-    sessions(&lab)
-        .mark_pending(&session.record().name())
-        .unwrap();
+    let session = never_written(&lab);
     assert_eq!(done(&lab), [What::Delayed]);
     assert_eq!(lab.tokens(), [session.record().file().to_string()]);
     assert_eq!(lab.records(), [session.record().name().to_string()]);

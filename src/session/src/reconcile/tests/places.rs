@@ -2,20 +2,34 @@
 
 use super::*;
 
+/// A session that another access point opened with the same home, this many seconds later.
+fn opened_on_ap2(lab: &Lab, later: u64) -> Session {
+    let mut host = lab.host.clone();
+    host.name = "ap2".into();
+    host.now_ns += later * 1_000_000_000;
+    let mut config = lab.config.clone();
+    config.state_dir = lab.path("state of ap2");
+    match open(&config, &host, wanted(lab.opening()), &lab.log) {
+        Opened::Yes(session) => *session,
+        _ => panic!("it did not open"),
+    }
+}
+
+/// Writes a record as a reconcile would.
+fn replace(lab: &Lab, record: &Record) {
+    let sessions = sessions(lab);
+    let deadline = Deadline::after(lab.config.timeout);
+    let locked = sessions.lock(&record.name(), deadline).unwrap();
+    locked.unwrap().replace(record).unwrap();
+}
+
 #[test]
 fn a_dead_token_of_another_host_is_cleared_out_of_the_way_as_it_dies() {
     let mut lab = Lab::new();
     let session = opened(&lab);
     // A later session of another host, which lost its power since.
-    let mut host = lab.host.clone();
-    host.name = "ap2".into();
-    host.now_ns += 1_000_000_000_000;
-    let mut config = lab.config.clone();
-    config.state_dir = lab.path("state of ap2");
-    stamp::promise(&config.run_dir, host.now()).unwrap();
-    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
-        panic!("it did not open")
-    };
+    stamp::promise(&lab.config.run_dir, lab.host.now() + 1000).unwrap();
+    let other = opened_on_ap2(&lab, 1000);
     let (own, other) = (session.record().file().to_string(), other.record().clone());
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
@@ -48,14 +62,7 @@ fn a_token_that_another_host_removed_as_expired_comes_back() {
 fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
     let mut lab = Lab::new();
     let session = opened(&lab);
-    let mut host = lab.host.clone();
-    host.name = "ap2".into();
-    host.now_ns += 1_000_000_000;
-    let mut config = lab.config.clone();
-    config.state_dir = lab.path("state of ap2");
-    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
-        panic!("it did not open")
-    };
+    let other = opened_on_ap2(&lab, 1);
     let (before, other) = (
         session.record().file().clone(),
         other.record().file().clone(),
@@ -75,15 +82,10 @@ fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
 /// the names, old and new.
 fn moving(lab: &Lab) -> (Session, String, String) {
     let session = opened(lab);
-    let sessions = sessions(lab);
-    let deadline = Deadline::after(lab.config.timeout);
-    let name = session.record().name();
-    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
     let mut moving = session.record().clone();
     let to = moving.file().in_front_of(moving.file(), 0);
     moving.files[0].moving_to = Some(to.clone());
-    locked.replace(&moving).unwrap();
-    drop(locked);
+    replace(lab, &moving);
     let from = session.record().token_path();
     fs::copy(&from, from.with_file_name(to.to_string())).unwrap();
     let from = session.record().file().to_string();
@@ -117,14 +119,9 @@ fn a_move_that_was_begun_is_finished_by_the_next_renewal() {
 fn a_move_that_was_begun_is_finished_before_the_way_is_cleared() {
     let lab = Lab::new();
     let (session, _, to) = moving(&lab);
-    let sessions = sessions(&lab);
-    let name = session.record().name();
-    let deadline = Deadline::after(lab.config.timeout);
-    let mut due = sessions.read(&name).unwrap().unwrap();
+    let mut due = record(&lab, &session);
     due.files[0].clear_at = Some(1);
-    let mut locked = sessions.lock(&name, deadline).unwrap().unwrap();
-    locked.replace(&due).unwrap();
-    drop(locked);
+    replace(&lab, &due);
     // The second name was never written.
     let second = session.record().token_path().with_file_name(&to);
     fs::remove_file(second).unwrap();
@@ -163,15 +160,8 @@ fn a_host_that_was_given_no_new_key_stays_behind_others() {
     let mut lab = Lab::new();
     let session = opened(&lab);
     // Of a host that has the new key, and a later session.
-    let mut host = lab.host.clone();
-    host.name = "ap2".into();
-    host.now_ns += 1_000_000_000;
-    let mut config = lab.config.clone();
-    config.state_dir = lab.path("state of ap2");
     replace_key(&lab, "POOL", "the new key");
-    let Opened::Yes(other) = open(&config, &host, wanted(lab.opening()), &lab.log) else {
-        panic!("it did not open")
-    };
+    let other = opened_on_ap2(&lab, 1);
     replace_key(&lab, "POOL", "the key");
     pass(&mut lab, 1800);
     assert_eq!(done(&lab), [What::Renewed]);
