@@ -94,12 +94,8 @@ impl Filesystem for Server {
         _: u32,
         reply: ReplyEntry,
     ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.make_dir(parent, name, mode),
-            reply,
-        );
+        let make = || self.files.make_dir(parent, name, mode);
+        self.make(request, (parent, name), make, reply);
     }
 
     fn symlink(
@@ -110,12 +106,8 @@ impl Filesystem for Server {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.link_to(target, parent, name),
-            reply,
-        );
+        let make = || self.files.link_to(target, parent, name);
+        self.make(request, (parent, name), make, reply);
     }
 
     fn link(
@@ -126,32 +118,16 @@ impl Filesystem for Server {
         name: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.make(
-            request,
-            (parent, name),
-            || self.files.link(ino, parent, name),
-            reply,
-        );
+        let make = || self.files.link(ino, parent, name);
+        self.make(request, (parent, name), make, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let file = UnlinkatFlags::NoRemoveDir;
-        empty(
-            self.serve(request, Effect::Changes, |_| {
-                self.files.remove(parent, name, file)
-            }),
-            reply,
-        );
+        self.remove(request, (parent, name), UnlinkatFlags::NoRemoveDir, reply);
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let dir = UnlinkatFlags::RemoveDir;
-        empty(
-            self.serve(request, Effect::Changes, |_| {
-                self.files.remove(parent, name, dir)
-            }),
-            reply,
-        );
+        self.remove(request, (parent, name), UnlinkatFlags::RemoveDir, reply);
     }
 
     fn rename(

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use fuser::{Errno, FileHandle, INodeNo, ReplyEmpty, ReplyEntry, Request};
+use nix::unistd::UnlinkatFlags;
 
 use super::Mode;
 use super::asker::as_asker;
@@ -65,6 +66,20 @@ impl Server {
             self.files.look_up(parent, name)
         });
         entry(result, reply);
+    }
+
+    /// Removes a file or a directory.
+    pub(super) fn remove(
+        &self,
+        request: &Request,
+        (parent, name): (INodeNo, &OsStr),
+        what: UnlinkatFlags,
+        reply: ReplyEmpty,
+    ) {
+        let removed = self.serve(request, Effect::Changes, |_| {
+            self.files.remove(parent, name, what)
+        });
+        empty(removed, reply);
     }
 
     pub(super) fn lost_or(&self, request: &Request, handle: FileHandle, reply: ReplyEmpty) {
