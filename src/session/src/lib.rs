@@ -24,6 +24,7 @@ pub mod error;
 pub mod holder;
 pub mod home;
 pub mod host;
+mod identity;
 pub mod issuer;
 pub mod journal;
 pub mod linger;

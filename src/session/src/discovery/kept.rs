@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::ask::NAMES;
 use super::watch::Watched;
 use super::{Found, HTCondor, PAUSE, Source, Why};
+use crate::identity::Identity;
 
 /// The first line; another form is not read.
 const FORM: &str = "pam_idtoken htcondor 2\n";
@@ -163,7 +164,7 @@ fn line(text: &mut String, word: &str, value: &str) {
     text.push('\n');
 }
 
-fn seen(numbers: &str) -> Option<[i64; 7]> {
+fn seen(numbers: &str) -> Option<Identity> {
     let mut seen = [0; 7];
     let mut numbers = numbers.split(' ');
     for number in &mut seen {

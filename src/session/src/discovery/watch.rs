@@ -1,7 +1,6 @@
 //! Whether a file is still what it was.
 
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
@@ -11,6 +10,7 @@ use nix::sys::statfs::{FsType, statfs};
 
 use super::{Why, is_short, too_late};
 use crate::deadline::Deadline;
+use crate::identity::{Identity, identity};
 
 /// File systems that answer without another host or a process, as statfs(2)
 /// numbers them: ext2 to ext4, XFS, Btrfs, tmpfs, overlay, ZFS, F2FS, squashfs,
@@ -35,25 +35,10 @@ const STACK: usize = 128 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     pub(super) path: String,
-    /// Device, inode, size, and time of change of content and of inode, in
-    /// seconds and nanoseconds; none if it is not there.
-    pub(super) seen: Option<[i64; 7]>,
+    /// None if it is not there.
+    pub(super) seen: Option<Identity>,
     /// Whether its file system may not answer.
     pub(super) remote: bool,
-}
-
-/// What stat(2) says of a path now; a link counts as what it leads to.
-fn see(path: &str) -> Option<[i64; 7]> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some([
-        meta.dev().cast_signed(),
-        meta.ino().cast_signed(),
-        meta.size().cast_signed(),
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-    ])
 }
 
 fn is_remote(path: &str) -> bool {
@@ -71,7 +56,7 @@ fn is_remote(path: &str) -> bool {
 pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Result<Vec<Watched>, Why> {
     let look = |path: &str| Watched {
         path: path.to_owned(),
-        seen: see(path),
+        seen: identity(Path::new(path)),
         remote: is_remote(path),
     };
     aside(paths.to_vec(), look, deadline)
@@ -85,13 +70,15 @@ pub(super) fn is_unchanged(
     deadline: Deadline,
 ) -> Result<bool, Why> {
     if !remote {
-        return Ok(watched.iter().all(|one| see(&one.path) == one.seen));
+        return Ok(watched
+            .iter()
+            .all(|one| identity(Path::new(&one.path)) == one.seen));
     }
     let paths = watched.iter().map(|one| one.path.clone());
     // Where it is costs another call, and does not change.
     let look = |path: &str| Watched {
         path: path.to_owned(),
-        seen: see(path),
+        seen: identity(Path::new(path)),
         remote: true,
     };
     let now = aside(paths.collect(), look, deadline)?;

@@ -387,6 +387,9 @@ fn is_within(given: Option<&str>, asked: Option<&str>) -> bool {
 const FILE: &str = "file-";
 
 /// Tells a key file from what replaces it, without reading it; empty if it is not there.
+///
+/// Unlike [`crate::identity`] it is kept in records, and a key whose mode or owner was changed
+/// is no other key.
 fn identity(path: &Path) -> String {
     fs::metadata(path).map_or_else(
         |_| String::new(),

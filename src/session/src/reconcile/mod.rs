@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::holder::boot_id;
 use crate::home::Keys;
 use crate::host::Host;
+use crate::identity::{Identity, identity};
 use crate::issuer::Issuer;
 use crate::log::{Line, Log};
 use crate::name::SessionId;
@@ -368,7 +369,7 @@ fn subject(table: &Table) -> String {
 /// The files whose change calls for another reconcile: a run that was under way
 /// when a key was replaced may have renewed some sessions with the old one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Watch(Vec<Option<[u64; 5]>>);
+pub struct Watch(Vec<Option<Identity>>);
 
 impl Watch {
     /// Their state now.
@@ -378,19 +379,6 @@ impl Watch {
         let files: Vec<PathBuf> = keys.chain([config.file.clone()]).collect();
         Self(files.iter().map(|file| identity(file)).collect())
     }
-}
-
-fn identity(file: &std::path::Path) -> Option<[u64; 5]> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = std::fs::metadata(file).ok()?;
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
-    Some([
-        meta.dev(),
-        meta.ino(),
-        meta.size(),
-        number(meta.ctime()),
-        number(meta.ctime_nsec()),
-    ])
 }
 
 /// What to say when something failed for a session, or for a whole user.
