@@ -7,19 +7,13 @@
 //! then left to the kernel (the module is linked with `-z nodelete`, so its
 //! code stays mapped).
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Builder;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
-
+use crate::aside::{self, NoThread, lock};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::user::User;
-
-/// Enough for the work of [`crate::home`], with room to spare.
-const STACK: usize = 256 * 1024;
 
 /// Runs `work` on a thread of its own that acts as `user` towards file systems.
 ///
@@ -51,12 +45,12 @@ pub fn as_user<T: Send + 'static>(
     };
     let slot = Arc::new(Mutex::new(None));
     let answer = Arc::clone(&slot);
-    let job = move |became: Result<()>| {
-        let result = became.and_then(|()| work());
+    let job = move || {
+        let result = who.become_them().and_then(|()| work());
         // The caller may have stopped waiting: the answer then ends with this slot.
         *lock(&answer) = Some(result);
     };
-    if !run(who, deadline, Box::new(job))? {
+    if !run(Box::new(job), deadline)? {
         return Err(too_late());
     }
     // A thread that panicked has left no answer.
@@ -64,70 +58,10 @@ pub fn as_user<T: Send + 'static>(
     answer.unwrap_or(Err(Error::ActingDied))
 }
 
-/// What a thread does when it has become the user, or could not.
-type Job = Box<dyn FnOnce(Result<()>) + Send>;
-
-/// Runs `job` on a thread of its own; whether the thread is over by the deadline.
-///
-/// One function for all jobs: each kind of its own would bring the making of threads into
-/// every host once more.
-fn run(who: Who, deadline: Deadline, job: Job) -> Result<bool> {
-    let over = Arc::new(Over::default());
-    let dumpable = Dumpable::keep();
-    let thread = {
-        // The thread inherits the mask: no signal of the host is ever handled on it.
-        let _mask = BlockedSignals::new()?;
-        let says = SaysOver(Arc::clone(&over));
-        Builder::new()
-            .stack_size(STACK)
-            .spawn(move || {
-                // The last to be dropped, even by a panic: the job is gone with all it has.
-                let _says = says;
-                job(who.become_them());
-            })
-            .map_err(|source| Error::Acting {
-                doing: "make a thread",
-                source,
-            })?
-    };
-    let is_over = over.wait(deadline.remaining());
-    drop(dumpable);
-    if is_over {
-        // Saying so is the thread's last act; joining it gives the host back its thread count.
-        let _ = thread.join();
-    }
-    Ok(is_over)
-}
-
-/// Whether a thread is over, and whoever waits for that.
-#[derive(Default)]
-struct Over {
-    is_over: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Over {
-    fn wait(&self, patience: Duration) -> bool {
-        let is_over = lock(&self.is_over);
-        let waited = self
-            .changed
-            .wait_timeout_while(is_over, patience, |is_over| !*is_over);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// Says that its thread is over, however it ends.
-struct SaysOver(Arc<Over>);
-
-impl Drop for SaysOver {
-    fn drop(&mut self) {
-        *lock(&self.0.is_over) = true;
-        self.0.changed.notify_one();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Runs a job that changes the ids of its thread; whether it is over by the deadline.
+fn run(job: Box<dyn FnOnce() + Send>, deadline: Deadline) -> Result<bool> {
+    let _dumpable = Dumpable::keep();
+    aside::run(job, deadline).map_err(|NoThread { doing, source }| Error::Acting { doing, source })
 }
 
 /// A thread that changes its fsuid takes from the whole process the attribute
@@ -188,34 +122,14 @@ impl Who {
     }
 }
 
-/// Every signal blocked for the calling thread, until dropped.
-struct BlockedSignals(SigSet);
-
-impl BlockedSignals {
-    fn new() -> Result<Self> {
-        SigSet::all()
-            .thread_swap_mask(SigmaskHow::SIG_SETMASK)
-            .map(Self)
-            .map_err(|errno| Error::Acting {
-                doing: "block signals",
-                source: errno.into(),
-            })
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        // Setting a mask that was in force a moment ago does not fail.
-        let _ = self.0.thread_set_mask();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::signal::SigSet;
 
     fn me() -> (User, u32) {
         let uid = nix::unistd::geteuid().as_raw();

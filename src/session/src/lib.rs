@@ -13,6 +13,7 @@
 //! and no token is ever part of an error, a log line or a record.
 
 pub mod acting;
+mod aside;
 pub mod audit;
 pub mod child;
 pub mod close;

@@ -1,14 +1,13 @@
 //! Whether a file is still what it was.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::Builder;
+use std::sync::{Arc, Mutex};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::statfs::{FsType, statfs};
 
 use super::{Why, is_short, too_late};
+use crate::aside::{self, NoThread, lock};
 use crate::deadline::Deadline;
 use crate::identity::{Identity, identity};
 
@@ -28,8 +27,6 @@ const LOCAL: [u32; 9] = [
 ];
 const HANGS: &str = "condor_config_val, or a file that `condor_config_val -config` lists, is \
                      on a file system that does not answer; check the mounts";
-/// Enough for a few hundred calls of stat(2).
-const STACK: usize = 128 * 1024;
 
 /// A path and what stat(2) said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +56,7 @@ pub(super) fn look_at(paths: &[String], deadline: Deadline) -> Result<Vec<Watche
         seen: identity(Path::new(path)),
         remote: is_remote(path),
     };
-    aside(paths.to_vec(), look, deadline)
+    look_aside(paths.to_vec(), look, deadline)
 }
 
 /// Whether all that is watched is what it was. `remote` tells whether any of it
@@ -81,7 +78,7 @@ pub(super) fn is_unchanged(
         seen: identity(Path::new(path)),
         remote: true,
     };
-    let now = aside(paths.collect(), look, deadline)?;
+    let now = look_aside(paths.collect(), look, deadline)?;
     let mut both = now.iter().zip(watched);
     Ok(both.all(|(now, before)| now.seen == before.seen))
 }
@@ -104,7 +101,7 @@ pub(super) fn is_there(program: &Path, deadline: Deadline) -> Result<bool, Why> 
         remote: true,
     };
     let paths = program.to_str().map(str::to_owned).into_iter().collect();
-    let seen = aside(paths, look, deadline)?;
+    let seen = look_aside(paths, look, deadline)?;
     Ok(seen.iter().all(|one| one.seen.is_some()))
 }
 
@@ -113,16 +110,9 @@ pub(super) fn holds(after: &[Watched], before: &[Watched]) -> bool {
     after.iter().all(|after| before.contains(after))
 }
 
-/// What a thread answers.
-#[derive(Default)]
-struct Answer {
-    seen: Mutex<Option<Vec<Watched>>>,
-    is_there: Condvar,
-}
-
 /// Looks at paths that may hang on a thread of its own and waits for it until the
 /// deadline; the thread is then left to the kernel.
-fn aside(
+fn look_aside(
     paths: Vec<String>,
     look: fn(&str) -> Watched,
     deadline: Deadline,
@@ -131,38 +121,23 @@ fn aside(
     if deadline.passed() {
         return Err(too_late());
     }
-    let no_thread = |e: io::Error| {
+    let slot = Arc::new(Mutex::new(None));
+    let answer = Arc::clone(&slot);
+    let job = move || {
+        let seen: Vec<Watched> = paths.iter().map(|path| look(path)).collect();
+        // The caller may have stopped waiting.
+        *lock(&answer) = Some(seen);
+    };
+    let no_thread = |NoThread { source, .. }| {
         Why::Unasked(format!(
             "HTCondor's files can not be looked at without a thread, and none could be started: \
-             {e}; check the limits of this process"
+             {source}; check the limits of this process"
         ))
     };
-    let answer = Arc::new(Answer::default());
-    let its = Arc::clone(&answer);
-    // The thread inherits the mask: no signal of the host is ever handled on it.
-    let mask = SigSet::all()
-        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
-        .map_err(|e| no_thread(e.into()))?;
-    let thread = Builder::new().stack_size(STACK).spawn(move || {
-        let seen = paths.iter().map(|path| look(path)).collect();
-        *its.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        // The caller may have stopped waiting.
-        its.is_there.notify_one();
-    });
-    // Setting a mask that was in force a moment ago does not fail.
-    let _ = mask.thread_set_mask();
-    let thread = thread.map_err(no_thread)?;
-    let seen = answer.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = answer
-        .is_there
-        .wait_timeout_while(seen, deadline.remaining(), |seen| seen.is_none());
-    let seen = waited.unwrap_or_else(PoisonError::into_inner).0.take();
+    let is_over = aside::run(Box::new(job), deadline).map_err(no_thread)?;
+    let seen = lock(&slot).take().filter(|_| is_over);
     match seen {
-        Some(seen) => {
-            // The answer is the thread's last act; joining it gives the host back its thread count.
-            let _ = thread.join();
-            Ok(seen)
-        }
+        Some(seen) => Ok(seen),
         None if in_time => Err(Why::Broken(HANGS.to_owned())),
         None => Err(too_late()),
     }
@@ -223,7 +198,7 @@ mod tests {
             (FAIR + Duration::from_millis(50), "does not answer"),
         ] {
             let started = Instant::now();
-            let why = aside(vec!["/".into()], look, Deadline::after(time)).unwrap_err();
+            let why = look_aside(vec!["/".into()], look, Deadline::after(time)).unwrap_err();
             assert!(started.elapsed() < Duration::from_secs(1));
             assert!(why.to_string().contains(says), "{why}");
         }
