@@ -1,8 +1,9 @@
 //! The arguments of a PAM line: `config=PATH`, `debug`, and `key=value` for any
 //! key of the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::DEFAULT_FILE;
 use super::keys::{self, Given, KEYS};
 use super::value::{OnFailure, Value};
 
@@ -29,6 +30,11 @@ impl Arguments {
             parsed.take(argument.as_ref());
         }
         parsed
+    }
+
+    /// The file that the configuration is looked for in.
+    pub(super) fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
     }
 
     /// What the line itself says about a failure, whatever the file says.

@@ -106,6 +106,20 @@ pub struct Config {
     given: Given,
 }
 
+/// What came of asking HTCondor.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    said: Option<&'a Given>,
+    /// Why it says nothing.
+    why_unset: Option<&'a str>,
+}
+
+/// Nobody has asked yet.
+const UNASKED: Asked<'_> = Asked {
+    said: None,
+    why_unset: None,
+};
+
 /// Who may say what a value is, from the strongest to the weakest.
 #[derive(Clone, Copy)]
 struct Layers<'a> {
@@ -142,10 +156,7 @@ impl Config {
         if let Some(wrong) = &arguments.wrong {
             return Err(Error::Config(wrong.clone()));
         }
-        let path = arguments
-            .config
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_FILE));
+        let path = arguments.file();
         let given = file::read(path, euid)?;
         if given.is_none() && arguments.config.is_some() {
             return Err(Error::Config(format!(
@@ -155,7 +166,8 @@ impl Config {
         }
         let exists = given.is_some();
         let given = given.unwrap_or_default();
-        Ok(Self::merge(arguments.given.clone(), given, path, exists))
+        let args = arguments.given.clone();
+        Ok(Self::merge(args, given, path, exists, UNASKED))
     }
 
     /// What holds when [`Config::load`] failed: arguments and defaults alone.
@@ -163,32 +175,35 @@ impl Config {
     /// It says who would have been served and what a failure means for them,
     /// and where the records are. Nothing is signed with it.
     pub fn fallback(arguments: &Arguments) -> Self {
-        let path = arguments
-            .config
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_FILE));
-        Self::merge(arguments.given.clone(), Given::default(), path, false)
+        let (given, path) = (Given::default(), arguments.file());
+        Self::merge(arguments.given.clone(), given, path, false, UNASKED)
     }
 
     /// Parses a configuration text as [`Config::load`] would; for examples in documents.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let given = file::parse(text, path)?;
-        Ok(Self::merge(Given::default(), given, path, true))
+        Ok(Self::merge(Given::default(), given, path, true, UNASKED))
     }
 
     /// The same with what HTCondor says in place of defaults.
     #[must_use]
     pub fn with_htcondor(self, said: &HTCondor) -> Self {
         let said = Given::from(said);
-        let found = (Some(&said), None);
-        Self::merge_all(self.args, self.given, &self.file, self.file_exists, found)
+        let asked = Asked {
+            said: Some(&said),
+            why_unset: None,
+        };
+        Self::merge(self.args, self.given, &self.file, self.file_exists, asked)
     }
 
     /// The same, remembering why HTCondor could not say what is not written down.
     #[must_use]
     pub fn without_htcondor(self, why: &str) -> Self {
-        let found = (None, Some(why));
-        Self::merge_all(self.args, self.given, &self.file, self.file_exists, found)
+        let asked = Asked {
+            said: None,
+            why_unset: Some(why),
+        };
+        Self::merge(self.args, self.given, &self.file, self.file_exists, asked)
     }
 
     /// The same with what HTCondor says, and what came of asking it.
@@ -229,23 +244,13 @@ impl Config {
         origin_of(&self.origins, key)
     }
 
-    fn merge(args: Given, file: Given, path: &Path, file_exists: bool) -> Self {
-        Self::merge_all(args, file, path, file_exists, (None, None))
-    }
-
-    fn merge_all(
-        args: Given,
-        file: Given,
-        path: &Path,
-        file_exists: bool,
-        (htcondor, why_unset): (Option<&Given>, Option<&str>),
-    ) -> Self {
+    fn merge(args: Given, file: Given, path: &Path, file_exists: bool, asked: Asked<'_>) -> Self {
         let layers = Layers {
             args: &args,
             table: None,
             file: &file,
-            htcondor,
-            why_unset,
+            htcondor: asked.said,
+            why_unset: asked.why_unset,
             path,
         };
         let (tables, table_origins) = table::merge(&layers);
