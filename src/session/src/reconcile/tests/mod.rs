@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::audit::Event;
 use crate::close::{Closed, Session};
 use crate::deadline::Deadline;
+use crate::error::Error;
 use crate::linger::Trace;
 use crate::open::{Opened, open};
 use crate::record::Record;
