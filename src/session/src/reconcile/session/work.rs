@@ -1,8 +1,9 @@
 //! What a session needs is done, under the lock of its record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Job, LOCK_PATIENCE, NO_TABLE, One};
+use super::{Job, NO_TABLE, One};
 use crate::audit::Event;
 use crate::deadline::Deadline;
 use crate::ending;
@@ -15,6 +16,9 @@ use crate::reconcile::What;
 use crate::reconcile::due::{FileNeed, Need, Why};
 use crate::record::{Place, Record, RecordName, TokenFile};
 use crate::state::Locked;
+
+/// How long one session may wait for its lock.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 impl One<'_> {
     /// Takes the lock, looks again and does what is needed now.

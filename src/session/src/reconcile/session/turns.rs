@@ -1,0 +1,125 @@
+//! In which order a user's sessions are looked at, and what comes of looking at one.
+//!
+//! One that fails keeps no other from its turn, unless it is the home that does not answer.
+
+use super::{Home, One, Turn};
+use crate::error::Error;
+use crate::reconcile::due::Need;
+use crate::reconcile::{What, failure};
+use crate::record::{Place, RecordName};
+
+impl One<'_> {
+    /// Every session, as long as the home answers and its time lasts; what is left undone is
+    /// done by the next run: what was done is not due then.
+    pub(super) fn all(&mut self) {
+        let (mut ended, mut living): (Vec<&RecordName>, Vec<&RecordName>) =
+            (Vec::new(), Vec::new());
+        for name in &self.listing.records {
+            // Whoever can not be looked at is looked at again when it is its turn.
+            let is_held = self.is_held(&name.holder).unwrap_or(true);
+            if is_held && !self.listing.ended.contains(&name.session) {
+                living.push(name);
+            } else {
+                ended.push(name);
+            }
+        }
+        // One that takes its time is not the first in every run, whatever the period of the
+        // timer and the number of sessions have in common.
+        let now = self.run.host.now();
+        let turn =
+            usize::try_from(now.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).unwrap_or_default();
+        for names in [&mut ended, &mut living] {
+            let start = turn % names.len().max(1);
+            names.rotate_left(start);
+        }
+        // Ends are quick, and nobody's renewal comes before them; what a schedd signs comes last.
+        let mut waiting = Vec::new();
+        for name in ended.into_iter().chain(living) {
+            self.has_waiting = false;
+            if self.attend(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+            if self.has_waiting {
+                waiting.push(name);
+            }
+        }
+        for name in &self.listing.damaged {
+            if self.damaged(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+        }
+        self.turn = Turn::Schedds;
+        for name in waiting {
+            if self.attend(name) == Home::Silent || self.deadline.passed() {
+                return;
+            }
+        }
+        for record in std::mem::take(&mut self.links) {
+            if let Err(error) = self.link(&record) {
+                let user = Some(record.user.name.as_str());
+                let action = failure(Some(self.uid), user, Some(record.session), &error);
+                self.actions.push(action);
+                // It is the same home for all of them.
+                return;
+            }
+            if self.deadline.passed() {
+                return;
+            }
+        }
+    }
+
+    /// Does what one session needs; what fails is reported.
+    fn attend(&mut self, name: &RecordName) -> Home {
+        match self.try_to_attend(name) {
+            Ok(()) => Home::Answers,
+            Err((user, error)) => {
+                let mut action =
+                    failure(Some(self.uid), user.as_deref(), Some(name.session), &error);
+                if matches!(error, Error::Away { .. }) {
+                    action.what = What::Waiting;
+                }
+                self.actions.push(action);
+                Home::after(&error)
+            }
+        }
+    }
+
+    fn try_to_attend(
+        &mut self,
+        name: &RecordName,
+    ) -> std::result::Result<(), (Option<String>, Error)> {
+        let unnamed = |error| (None, error);
+        let record = match self.sessions.read(name) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(()),
+            Err(Error::Damaged { why, .. }) => return self.set_aside(name, &why).map_err(unnamed),
+            // Its session has ended, and nobody else may ever look.
+            Err(Error::Version { version, .. })
+                if !self.is_held(&name.holder).map_err(unnamed)? =>
+            {
+                let why = format!("it has version {version}");
+                return self.set_aside(name, &why).map_err(unnamed);
+            }
+            Err(error) => return Err(unnamed(error)),
+        };
+        let user = record.user.name.clone();
+        let named = |error| (Some(user.clone()), error);
+        match self.need(&record).map_err(named)? {
+            Need::Nothing => {
+                let is_private = record.place == Place::Private && !record.is_removed();
+                // Where a home is in trouble, once in a while is enough.
+                if is_private && self.is_troubled {
+                    self.has_skipped = true;
+                } else if is_private && self.turn == Turn::Keys {
+                    self.links.push(record);
+                }
+                Ok(())
+            }
+            need if self.run.options.dry_run => {
+                self.would(&need, &record);
+                Ok(())
+            }
+            _ => self.work(name).map_err(named),
+        }
+    }
+}
