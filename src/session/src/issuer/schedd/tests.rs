@@ -1,7 +1,8 @@
 use super::*;
 use crate::config::Config;
 use crate::deadline::Deadline;
-use idtoken::{Claims, KeyForm, Lifetime, Scope, SigningKey, Subject};
+use crate::user::User;
+use idtoken::{Claims, Jti, KeyForm, Lifetime, Scope, SigningKey, Subject};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
