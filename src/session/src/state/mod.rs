@@ -12,6 +12,8 @@
 
 mod dirs;
 mod lock;
+mod probe;
+mod signs;
 
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -24,7 +26,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, access, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -33,6 +35,7 @@ use crate::record::{Kind, Place, Record, RecordName};
 use dirs::{check_dir, dir_flags, enter, entries};
 
 pub use lock::{Lock, Locked};
+pub use probe::{Probe, probe};
 
 /// Larger than any record: a user in 65,536 groups fits.
 const RECORD_LIMIT: u64 = 1024 * 1024;
@@ -219,87 +222,9 @@ impl Sessions {
         }
     }
 
-    /// Notes that a session has ended whose record, or token, could not be removed.
-    ///
-    /// Needs no lock: somebody else may have it.
-    pub fn mark_ended(&self, name: &RecordName) -> Result<()> {
-        self.mark(name, &name.ended())
-    }
-
-    /// Notes that the token of a session is still to be written.
-    pub fn mark_pending(&self, name: &RecordName) -> Result<()> {
-        self.mark(name, &name.pending())
-    }
-
-    /// Notes that the tokens of a session are in the private store, since its home did
-    /// not answer: the record itself can not be replaced while a thread has its lock.
-    pub fn mark_strayed(&self, name: &RecordName) -> Result<()> {
-        self.mark(name, &name.strayed())
-    }
-
-    /// Takes that back.
-    pub fn forget_strayed(&self, name: &RecordName) {
-        let _ = unlinkat(
-            &self.dir,
-            name.strayed().as_str(),
-            UnlinkatFlags::NoRemoveDir,
-        );
-    }
-
-    fn mark(&self, name: &RecordName, file: &str) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        openat(&self.dir, file, flags, PRIVATE_FILE)
-            .map(drop)
-            .map_err(|e| Error::io("leave a sign beside the record", self.path_of(name), e))
-    }
-
     /// Whether there is a record of this name.
     pub fn has(&self, name: &RecordName) -> bool {
         !matches!(self.open(name), Err(Errno::ENOENT))
-    }
-
-    /// Sets a damaged record aside, beside the others, where nobody reads it again.
-    pub fn set_aside(&self, name: &RecordName) -> Result<PathBuf> {
-        let aside = name.damaged();
-        renameat(
-            &self.dir,
-            name.to_string().as_str(),
-            &self.dir,
-            aside.as_str(),
-        )
-        .or_else(gone_is_fine)
-        .map_err(|e| Error::io("set aside the record", self.path_of(name), e))?;
-        Ok(self.path.join(aside))
-    }
-
-    /// Moves a record that was set aside to `<state_dir>/damaged`: its session has ended.
-    ///
-    /// Returns where it is kept for an administrator.
-    pub fn retire(&self, name: &RecordName, state_dir: &Path, euid: u32) -> Result<PathBuf> {
-        let to = state_dir.join(DAMAGED);
-        let top = dirs::top(state_dir, euid)?;
-        let dir = enter(&top, DAMAGED, &to, euid)?;
-        let aside = name.damaged();
-        renameat(&self.dir, aside.as_str(), &dir, aside.as_str())
-            .or_else(gone_is_fine)
-            .map_err(|e| Error::io("set aside the record", self.path.join(&aside), e))?;
-        Ok(to.join(aside))
-    }
-
-    /// Removes what was left of a record that is not there: its writer, or whoever
-    /// left a sign, has to be gone.
-    pub fn remove_leftovers(&self, name: &RecordName) -> Result<()> {
-        let signs = [name.ended(), name.pending(), name.strayed()];
-        for file in [name.unfinished()].into_iter().chain(signs) {
-            match unlinkat(&self.dir, file.as_str(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => {
-                    let path = self.path.join(file);
-                    return Err(Error::io("remove", path, errno).with_remedy(REMEDY));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn open(&self, name: &RecordName) -> nix::Result<File> {
@@ -351,54 +276,6 @@ impl Sessions {
         file.try_lock().map_err(std::io::Error::from)?;
         file.write_all(bytes)?;
         Ok(file)
-    }
-}
-
-/// What [`probe`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
-    /// The directory is there and a record can be written.
-    Ready,
-    /// It is not there and can be made.
-    Missing,
-}
-
-/// Whether records can be written below `state_dir`; makes and leaves nothing.
-pub fn probe(state_dir: &Path, euid: u32) -> Result<Probe> {
-    let failed = |path: &Path, e| Error::io("write to", path, e).with_remedy(REMEDY);
-    let top = match open(state_dir, dir_flags(), Mode::empty()) {
-        Ok(top) => top,
-        Err(Errno::ENOENT) => {
-            let parent = state_dir.parent().unwrap_or(Path::new("/"));
-            access(parent, AccessFlags::W_OK).map_err(|e| failed(parent, e))?;
-            return Ok(Probe::Missing);
-        }
-        Err(errno) => return Err(failed(state_dir, errno)),
-    };
-    check_dir(&top, state_dir, euid, 0o022)?;
-    let path = state_dir.join(SESSIONS);
-    let inner = match open(&path, dir_flags() | OFlag::O_NOFOLLOW, Mode::empty()) {
-        Ok(inner) => {
-            check_dir(&inner, &path, euid, 0o077)?;
-            inner
-        }
-        Err(Errno::ENOENT) => top,
-        Err(errno) => return Err(failed(&path, errno)),
-    };
-    // A file without a name: a full or read-only file system says so, and nothing is left.
-    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let file = openat(&inner, ".", flags, PRIVATE_FILE).map_err(|e| failed(state_dir, e))?;
-    File::from(file)
-        .write_all(&[b' '; 4096])
-        .map_err(|e| Error::io("write to", state_dir, e).with_remedy(REMEDY))?;
-    Ok(Probe::Ready)
-}
-
-/// Another reconcile was first.
-fn gone_is_fine(errno: Errno) -> nix::Result<()> {
-    match errno {
-        Errno::ENOENT => Ok(()),
-        other => Err(other),
     }
 }
 
