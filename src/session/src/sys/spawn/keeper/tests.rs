@@ -1,6 +1,8 @@
 //! What the copy of the host is just before it becomes the program.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::ptr;
 
 use super::*;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
