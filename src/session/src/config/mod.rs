@@ -4,13 +4,13 @@
 mod arguments;
 mod file;
 mod keys;
+mod layers;
 mod remote;
 mod show;
 mod table;
 mod token;
 mod value;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use idtoken::Lifetime;
 
 pub use arguments::Arguments;
 pub use keys::{KEYS, MATCH_KEYS, TOKEN_KEYS};
+pub use layers::Origin;
 pub use remote::RemoteHost;
 pub use show::Setting;
 pub use token::{Table, TokenSettings, When};
@@ -27,36 +28,13 @@ use crate::deadline::Deadline;
 use crate::discovery::{self, Found, HTCondor, Source, Why};
 use crate::error::{Error, Result};
 use keys::Given;
+use layers::{Asked, Layers, Origins, Picker, UNASKED, origin_of};
 use value::Value;
 
 /// The configuration file when the PAM line names none.
 pub const DEFAULT_FILE: &str = "/etc/security/pam_idtoken.toml";
 /// Where Debian's and Red Hat's packages put it.
 const CONDOR_CONFIG_VAL: &str = "/usr/bin/condor_config_val";
-
-/// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody set it.
-    Default,
-    /// The configuration of HTCondor on this host.
-    HTCondor,
-    /// The configuration file.
-    File,
-    /// An argument of the PAM line, or an option of idtokenctl.
-    Argument,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Default => "default",
-            Self::HTCondor => "htcondor",
-            Self::File => "file",
-            Self::Argument => "argument",
-        })
-    }
-}
 
 /// Everything an administrator decides, checked.
 #[derive(Debug, Clone)]
@@ -104,46 +82,6 @@ pub struct Config {
     /// What was written down, to lay it over what HTCondor says.
     args: Given,
     given: Given,
-}
-
-/// What came of asking HTCondor.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    said: Option<&'a Given>,
-    /// Why it says nothing.
-    why_unset: Option<&'a str>,
-}
-
-/// Nobody has asked yet.
-const UNASKED: Asked<'_> = Asked {
-    said: None,
-    why_unset: None,
-};
-
-/// Who may say what a value is, from the strongest to the weakest.
-#[derive(Clone, Copy)]
-struct Layers<'a> {
-    args: &'a Given,
-    table: Option<&'a Given>,
-    file: &'a Given,
-    htcondor: Option<&'a Given>,
-    /// Why HTCondor says nothing.
-    why_unset: Option<&'a str>,
-    path: &'a Path,
-}
-
-impl<'a> Layers<'a> {
-    /// Each with what it is for the values that it sets.
-    fn all(&self) -> impl Iterator<Item = (&'a Given, Origin)> {
-        let layers = [
-            (Some(self.args), Origin::Argument),
-            (self.table, Origin::File),
-            (Some(self.file), Origin::File),
-            (self.htcondor, Origin::HTCondor),
-        ];
-        let layers = layers.into_iter();
-        layers.filter_map(|(given, origin)| Some((given?, origin)))
-    }
 }
 
 impl Config {
@@ -321,72 +259,6 @@ impl Config {
             token.lifetime_of(false).max(token.lifetime_of(true))
         };
         self.tables.iter().map(of).max().unwrap_or(Lifetime::DAY)
-    }
-}
-
-/// Where each value comes from; of several notes on a key the last one counts.
-type Origins = Vec<(&'static str, Origin)>;
-
-fn origin_of(origins: &Origins, key: &str) -> Origin {
-    let found = origins.iter().rfind(|(name, _)| *name == key);
-    found.map_or(Origin::Default, |(_, origin)| *origin)
-}
-
-/// Picks the strongest value of each key, and notes where it comes from.
-struct Picker<'a> {
-    layers: Layers<'a>,
-    origins: Origins,
-}
-
-impl<'a> Picker<'a> {
-    fn new(layers: Layers<'a>) -> Self {
-        let origins = Vec::with_capacity(KEYS.len());
-        Self { layers, origins }
-    }
-
-    fn pick(&mut self, key: &'static str) -> Option<&'a Value> {
-        let mut layers = self.layers.all();
-        let (value, origin) = layers.find_map(|(given, origin)| Some((given.get(key)?, origin)))?;
-        self.origins.push((key, origin));
-        Some(value)
-    }
-
-    fn names(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
-        match self.pick(key) {
-            Some(Value::Names(names)) => names.clone(),
-            _ => default.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
-
-    fn lifetime(&mut self, key: &'static str) -> Option<Lifetime> {
-        match self.pick(key) {
-            Some(Value::Lifetime(lifetime)) => Some(*lifetime),
-            _ => None,
-        }
-    }
-
-    fn text(&mut self, key: &'static str) -> Option<String> {
-        match self.pick(key) {
-            Some(Value::Text(text)) => Some(text.clone()),
-            _ => None,
-        }
-    }
-
-    fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        match self.pick(key) {
-            Some(Value::Path(path)) => Some(path.clone()),
-            _ => None,
-        }
-    }
-
-    fn path_or(&mut self, key: &'static str, default: &str) -> PathBuf {
-        self.path(key).unwrap_or_else(|| default.into())
-    }
-
-    /// Whether somebody wrote the value down.
-    fn is_given(&self, key: &str) -> bool {
-        let origin = origin_of(&self.origins, key);
-        matches!(origin, Origin::File | Origin::Argument)
     }
 }
 
