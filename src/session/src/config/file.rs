@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Given, KEYS, MATCH_KEYS};
 use super::table;
-use super::value::Written;
+use super::written::Written;
 use crate::error::{Error, refuse_unsafe};
 
 /// More than any configuration needs.

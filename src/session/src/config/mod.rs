@@ -10,6 +10,7 @@ mod show;
 mod table;
 mod token;
 mod value;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
