@@ -248,7 +248,7 @@ fn logged(pool: &Pool) {
     let lines = ap1.log_since(&cursor);
     assert_eq!(lines.len(), 3, "{lines:#?}");
     // No reconciler is installed here.
-    assert!(lines[0].contains("no reconciler was seen") && lines[0].contains("lifetime=1d"));
+    assert!(lines[0].contains("no reconciler was seen") && lines[0].contains("lifetime=24h"));
     let lines = &lines[1..];
     let field = |line: usize, key: &str| -> String {
         let key = format!("{key}=");

@@ -63,7 +63,8 @@ impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0;
         for (factor, unit) in [(DAY, "d"), (3600, "h"), (60, "m")] {
-            if seconds.is_multiple_of(factor) {
+            // One day is written as 24h, here as in the documents.
+            if seconds.is_multiple_of(factor) && (unit, seconds) != ("d", DAY) {
                 return write!(f, "{}{unit}", seconds / factor);
             }
         }
@@ -86,6 +87,13 @@ mod tests {
         assert_eq!(secs("90s"), secs("90"));
         assert_eq!((secs("10m"), secs("2d")), (Some(600), Some(172_800)));
         assert_eq!(secs("3650d"), Some(LIMIT));
+    }
+
+    #[test]
+    fn a_lifetime_is_shown_as_people_write_it() {
+        for text in ["90s", "10m", "1h", "24h", "25h", "2d", "90d"] {
+            assert_eq!(text.parse::<Lifetime>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
         let text = "run_dir = \"/no/such/dir\"\ntoken_max_age = \"2h\"";
         reconciler(&config(text), 0, &mut findings);
         assert!(findings[0].is(Level::Odd, "tokens live 2h and are not renewed"));
-        assert!(findings[1].is(Level::Odd, "lifetime_unrenewed is 1d"));
+        assert!(findings[1].is(Level::Odd, "lifetime_unrenewed is 24h"));
         assert_eq!(findings.len(), 2);
         findings.clear();
         reconciler(
