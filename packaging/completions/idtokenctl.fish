@@ -65,7 +65,7 @@ complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l service -d
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l user -d 'Only tokens of this user' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l session -d 'Only tokens of this session, closed or not' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l since -d 'Only tokens signed since: a time such as 2026-01-31T12:00:00Z, or as long ago as 2h' -r
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l since -d 'Only tokens signed since: a day or a time in UTC, such as 2026-01-31 or 2026-01-31T12:00:00Z, or as long ago as 2h' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -s h -l help -d 'Print help (see more with \'--help\')'

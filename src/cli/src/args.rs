@@ -92,7 +92,8 @@ pub(crate) struct RevokeOptions {
     #[arg(long, value_name = "SESSION")]
     pub(crate) session: Option<Session>,
 
-    /// Only tokens signed since: a time such as 2026-01-31T12:00:00Z, or as long ago as 2h.
+    /// Only tokens signed since: a day or a time in UTC, such as 2026-01-31 or
+    /// 2026-01-31T12:00:00Z, or as long ago as 2h.
     ///
     /// Tokens signed before may still be valid; leave it out to name those too.
     #[arg(long, value_name = "WHEN")]
@@ -139,10 +140,15 @@ impl FromStr for Since {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
+        let midnight = format!("{text}T00:00:00Z");
         humantime::parse_rfc3339_weak(text)
+            .or_else(|_| humantime::parse_rfc3339(&midnight))
             .map(Self::Moment)
             .or_else(|_| humantime::parse_duration(text).map(Self::Ago))
-            .map_err(|_| "write a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h")
+            .map_err(|_| {
+                "write a day or a time in UTC, such as 2026-01-31 or 2026-01-31T12:00:00Z, or how \
+                 long ago, such as 2h"
+            })
     }
 }
 
@@ -226,6 +232,9 @@ mod tests {
         assert!(Args::try_parse_from(["idtokenctl", "end", "--user", "alice"]).is_ok());
         assert!(Args::try_parse_from(["idtokenctl", "end", "0123456789abcdef"]).is_ok());
         assert!(Args::try_parse_from(["idtokenctl", "end", "alice"]).is_err());
+        assert_eq!(at("1970-01-02"), 86_400);
+        assert_eq!(at("1970-01-01 01:00:00"), 3600);
+        assert!("1970-13-01".parse::<Since>().is_err());
         let every = ["idtokenctl", "reconcile", "--every", "10ms"];
         assert!(Args::try_parse_from(every).is_err());
     }
