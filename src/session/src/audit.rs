@@ -57,6 +57,9 @@ pub enum Event {
     Finished,
     /// Its tokens were removed by an administrator.
     Revoked,
+    /// No session: an administrator had tokens made to see whether the pool accepts them. They
+    /// were there while the pool was asked.
+    Checked,
 }
 
 /// One line.

@@ -29,7 +29,7 @@ impl Host {
     pub fn current() -> Result<Self> {
         Ok(Self {
             now_ns: unix_nanoseconds(SystemTime::now()),
-            name: short_name(&host_name()),
+            name: short_name(&full_name()),
             holder: Holder::current()?,
             euid: euid(),
         })
@@ -67,7 +67,8 @@ pub fn now() -> u64 {
     unix_nanoseconds(SystemTime::now()) / 1_000_000_000
 }
 
-fn host_name() -> String {
+/// The host's name as the host itself has it, up to the first dot or as a whole.
+pub fn full_name() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()

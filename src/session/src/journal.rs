@@ -33,6 +33,7 @@ impl Event {
             Self::Ended => "token closed after its session ended without a close",
             Self::Finished => "token closed after the last process of its session",
             Self::Revoked => "token closed by an administrator",
+            Self::Checked => "token made to check the pool",
         }
     }
 

@@ -42,6 +42,7 @@ pub mod state;
 pub mod sys;
 #[cfg(test)]
 mod testing;
+pub mod trial;
 pub mod user;
 
 pub use error::{Error, Result};
