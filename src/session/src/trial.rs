@@ -222,3 +222,86 @@ fn tell(
     };
     audit::note(&config.state_dir, host.euid, &entry, log);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit;
+    use crate::log::Kept;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn me() -> User {
+        let uid = nix::unistd::geteuid().as_raw();
+        User::of_uid(uid).unwrap()
+    }
+
+    /// Runs a script as a command of HTCondor; what it prints, what the log has, and the place.
+    fn tried(script: &str, patience: Duration) -> (Result<Said>, Vec<String>, tempfile::TempDir) {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let key = dir.path().join("POOL");
+        fs::write(&key, "a key").unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        let state = dir.path().join("state");
+        fs::create_dir(&state).unwrap();
+        let text = format!(
+            "trust_domain = \"lab\"\nuid_domain = \"lab\"\nissuer = \"key\"\n\
+             pool_signing_key_file = {key:?}\nrun_dir = {:?}\nstate_dir = {state:?}\n",
+            dir.path().join("run"),
+        );
+        let config = Config::parse(&text, Path::new("/x.toml")).unwrap();
+        let user = User {
+            name: "alice".into(),
+            ..me()
+        };
+        let wanted = Wanted {
+            user: &user,
+            login: &Login::default(),
+            tables: &[&config.tables[0]],
+            lifetime: Lifetime::from_secs(60).unwrap(),
+        };
+        let log = Kept::default();
+        let host = Host::current().unwrap();
+        let trial = Trial::new(&config, &host, &wanted, &log).unwrap();
+        let deadline = Deadline::after(patience);
+        let said = trial.run(Path::new("/bin/sh"), &["-c", script], deadline);
+        (said, log.lines(), dir)
+    }
+
+    fn is_swept(dir: &tempfile::TempDir) {
+        let left = fs::read_dir(dir.path().join("run/tokens")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
+    fn a_command_has_a_token_and_nothing_of_it_is_left_but_a_trace() {
+        let script = "cd $_CONDOR_SEC_TOKEN_DIRECTORY && stat -c %a . * && cat * && env";
+        let (said, log, dir) = tried(script, Duration::from_secs(10));
+        let said = said.unwrap();
+        let text = String::from_utf8_lossy(&said.stdout);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..2], ["700", "600"], "{text}");
+        let token = idtoken::decode(lines[2]).unwrap();
+        assert_eq!(token.sub.as_deref(), Some("alice@lab"));
+        assert_eq!(token.exp.unwrap() - token.iat.unwrap(), 60);
+        for part in ["METHODS=IDTOKENS", "AUTHENTICATION=REQUIRED", "USER=alice"] {
+            assert!(text.contains(part), "{text}");
+        }
+        is_swept(&dir);
+        let jti = token.jti.unwrap();
+        assert!(log.len() == 1 && log[0].contains(&jti), "{log:?}");
+        let read = audit::read(&dir.path().join("state")).unwrap();
+        assert_eq!(read.entries.len(), 1);
+        assert_eq!(read.entries[0].event, Event::Checked);
+        assert_eq!(read.entries[0].tokens[0].jti.to_string(), jti);
+    }
+
+    #[test]
+    fn a_command_that_hangs_or_litters_keeps_no_token() {
+        let script = "touch $_CONDOR_SEC_TOKEN_DIRECTORY/x; exec sleep 60";
+        let (said, _, dir) = tried(script, Duration::from_millis(500));
+        assert!(said.unwrap_err().to_string().contains("did not end within"));
+        is_swept(&dir);
+    }
+}
