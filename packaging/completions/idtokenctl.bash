@@ -93,7 +93,7 @@ _idtokenctl() {
             return 0
             ;;
         idtokenctl__subcmd__check)
-            opts="-h --user --from --auth --config --service --help"
+            opts="-h --user --from --auth --online --json --config --service --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -176,6 +176,15 @@ pub(crate) struct CheckOptions {
     /// As if the user had proved who they are by this method of SSH, such as publickey.
     #[arg(long, value_name = "METHOD", requires = "user")]
     pub(crate) auth: Vec<String>,
+
+    /// Ask the pool, too: each schedd and the collector, with a token of the user's that is gone
+    /// afterwards. At most a minute.
+    #[arg(long, requires = "user")]
+    pub(crate) online: bool,
+
+    /// One JSON document, for a monitor.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -223,6 +232,9 @@ mod tests {
         let at = |text: &str| text.parse::<Since>().unwrap().at(10_000);
         assert_eq!(at("2h"), 2800);
         assert_eq!(at("1970-01-01T01:00:00Z"), 3600);
+        assert_eq!(at("1970-01-02"), 86_400);
+        assert_eq!(at("1970-01-01 01:00:00"), 3600);
+        assert!("1970-13-01".parse::<Since>().is_err());
         assert!("yesterday".parse::<Since>().is_err());
     }
 
@@ -232,9 +244,8 @@ mod tests {
         assert!(Args::try_parse_from(["idtokenctl", "end", "--user", "alice"]).is_ok());
         assert!(Args::try_parse_from(["idtokenctl", "end", "0123456789abcdef"]).is_ok());
         assert!(Args::try_parse_from(["idtokenctl", "end", "alice"]).is_err());
-        assert_eq!(at("1970-01-02"), 86_400);
-        assert_eq!(at("1970-01-01 01:00:00"), 3600);
-        assert!("1970-13-01".parse::<Since>().is_err());
+        // Root's own token would be an administrator's.
+        assert!(Args::try_parse_from(["idtokenctl", "check", "--online"]).is_err());
         let every = ["idtokenctl", "reconcile", "--every", "10ms"];
         assert!(Args::try_parse_from(every).is_err());
     }

@@ -13,6 +13,7 @@ use clap_complete::{Shell, generate};
 use clap_mangen::Man;
 
 use crate::args::Args;
+use crate::check::finding::Id;
 use crate::list::State;
 use crate::reconcile::INCOMPLETE;
 use crate::{NOT_WELL, WELL};
@@ -241,4 +242,10 @@ fn the_page_lists_every_state_and_every_exit_code() {
     let usage = u8::try_from(usage.exit_code()).unwrap();
     let codes = [WELL, NOT_WELL, usage, INCOMPLETE];
     assert_eq!(entries("EXIT STATUS"), codes.map(|code| code.to_string()));
+}
+
+#[test]
+fn the_page_lists_every_finding_of_check() {
+    let ids: Vec<&str> = Id::ALL.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(entries("FINDINGS"), ids);
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 
 use crate::args::Args;
+use crate::check::finding::{Finding, Id};
+use crate::check::report::{Report, VERSION};
 
 /// README and docs, each with its name.
 pub(crate) fn documents() -> Vec<(PathBuf, String)> {
@@ -80,4 +82,73 @@ fn a_command_that_is_none_is_found_out() {
     let text = "    idtokenctl lst  # all\n`idtokenctl end --user NAME` and `see idtokenctl x`";
     assert_eq!(commands(text), ["lst", "end --user NAME"]);
     assert!(Args::try_parse_from(["idtokenctl", "lst"]).is_err());
+}
+
+/// What stands between the first backticks of each row of the guide's table with this head.
+fn first_column(head: &str) -> Vec<String> {
+    let (_, text) = documents()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("docs/admin.md"))
+        .unwrap();
+    let lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with(head))
+        .skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    let cell = |row: &str| row.split('`').nth(1).unwrap().to_owned();
+    rows.map(cell).collect()
+}
+
+#[test]
+fn the_guide_lists_every_finding_of_check() {
+    let ids: Vec<&str> = Id::ALL.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(first_column("| id of a finding |"), ids);
+}
+
+#[test]
+fn every_finding_is_one_that_check_can_have() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut code = fs::read_to_string(dir.join("check.rs")).unwrap();
+    let mut dirs = vec![dir.join("check")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let text = fs::read_to_string(path).unwrap();
+                code.push_str(text.split("#[cfg(test)]\nmod tests").next().unwrap());
+            }
+        }
+    }
+    for (id, name) in Id::ALL {
+        let used = [",", ")", ";"].map(|end| format!("Id::{name}{end}"));
+        let is_used = used.iter().any(|used| code.contains(used));
+        assert!(is_used, "{} is never found", id.as_str());
+    }
+}
+
+#[test]
+fn the_guide_names_every_field_of_the_report_of_check() {
+    let args = Args::parse_from(["idtokenctl", "check", "--json"]);
+    let crate::args::Command::Check(options) = &args.command else {
+        unreachable!();
+    };
+    let findings = [Finding::ok(Id::Clock, "x")];
+    let report = Report::new(&args, options, "ap1".into(), 7, &findings);
+    let value = serde_json::to_value(&report).unwrap();
+    let keys = |value: &serde_json::Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    for (head, value) in [
+        ("| field of the report |", &value),
+        ("| field of a finding |", &value["findings"][0]),
+    ] {
+        let mut named = first_column(head);
+        named.sort();
+        assert_eq!(named, keys(value), "{head}");
+    }
+    assert_eq!(value["version"], VERSION);
 }

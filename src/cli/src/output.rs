@@ -1,7 +1,9 @@
 //! Where the answers go: standard output, with a closed pipe being no error.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
+
+use serde::Serialize;
 
 /// Lines for the reader.
 pub(crate) struct Output(Box<dyn Write>);
@@ -17,6 +19,21 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+
+    /// Writes one line of JSON; control characters that JSON lets pass are escaped as JSON does it.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        let mut safe = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c.is_control() {
+                // Writing to a String does not fail.
+                let _ = write!(safe, "\\u{:04x}", u32::from(c));
+            } else {
+                safe.push(c);
+            }
+        }
+        self.line(safe)
     }
 }
 
@@ -46,7 +63,32 @@ pub(crate) fn complain(error: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{Output, printable};
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_value_commands_the_terminal_and_json_stays_json() {
+        let said = Shared::default();
+        let value = "a\x1b\u{7f}\u{9b}2J\nb";
+        Output(Box::new(said.clone())).json(&value).unwrap();
+        let text = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
+    }
 
     #[test]
     fn no_claim_commands_the_terminal() {

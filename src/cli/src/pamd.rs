@@ -1,7 +1,7 @@
 //! The stacks of `/etc/pam.d`, read as libpam reads them (pam.conf(5)).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the services' stacks are.
 pub(crate) const PAM_D: &str = "/etc/pam.d";
@@ -22,9 +22,17 @@ pub(crate) struct Line {
     pub(crate) module: String,
     /// Its arguments.
     pub(crate) arguments: Vec<String>,
+    /// The substacks that it is part of, the outermost first, each by a number of its own.
+    pub(crate) within: Vec<usize>,
 }
 
 impl Line {
+    /// The file that it stands in.
+    pub(crate) fn file(&self) -> &Path {
+        let (file, _) = self.place.rsplit_once(':').unwrap_or((&self.place, ""));
+        Path::new(file)
+    }
+
     /// Whether it is this module, under any path.
     pub(crate) fn is(&self, module: &str) -> bool {
         Path::new(&self.module)
@@ -38,8 +46,31 @@ impl Line {
 /// The error says which file could not be read.
 pub(crate) fn session_stack(dir: &Path, service: &str) -> Result<Vec<Line>, String> {
     let mut stack = Vec::new();
-    read_into(&mut stack, dir, service, DEPTH)?;
+    read_into(&mut stack, dir, service, &[], DEPTH)?;
     Ok(stack)
+}
+
+/// The lines of whatever type that name the module, as they stand in the files of the directory:
+/// the place and the type, such as `session`.
+pub(crate) fn mentions(dir: &Path) -> Vec<(String, String)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        for (number, line) in logical_lines(&text) {
+            let words = split(&line);
+            let is_module = |word: &String| Path::new(word).ends_with(MODULE);
+            if words.len() >= 3 && is_module(&words[2]) {
+                let kind = words[0].trim_start_matches('-').to_owned();
+                found.push((format!("{}:{number}", path.display()), kind));
+            }
+        }
+    }
+    found
 }
 
 /// The line of the module in the session stack of a service; the first one counts.
@@ -48,7 +79,13 @@ pub(crate) fn module_line(dir: &Path, service: &str) -> Option<Line> {
     stack.into_iter().find(|line| line.is(MODULE))
 }
 
-fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Result<(), String> {
+fn read_into(
+    stack: &mut Vec<Line>,
+    dir: &Path,
+    name: &str,
+    within: &[usize],
+    depth: usize,
+) -> Result<(), String> {
     let path = dir.join(name);
     if depth == 0 {
         return Err(format!(
@@ -64,7 +101,7 @@ fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Res
         let Some(kind) = words.next() else { continue };
         if kind == "@include" {
             if let Some(name) = words.next() {
-                read_into(stack, dir, name, depth - 1)?;
+                read_into(stack, dir, name, within, depth - 1)?;
             }
             continue;
         }
@@ -75,7 +112,11 @@ fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Res
             continue;
         };
         if control == "include" || control == "substack" {
-            read_into(stack, dir, module, depth - 1)?;
+            let mut within = within.to_vec();
+            if control == "substack" {
+                within.push(stack.len());
+            }
+            read_into(stack, dir, module, &within, depth - 1)?;
             continue;
         }
         stack.push(Line {
@@ -83,6 +124,7 @@ fn read_into(stack: &mut Vec<Line>, dir: &Path, name: &str, depth: usize) -> Res
             control: control.to_owned(),
             module: module.to_owned(),
             arguments: words.map(str::to_owned).collect(),
+            within: within.to_vec(),
         });
     }
     Ok(())
@@ -183,6 +225,40 @@ mod tests {
             assert_eq!(stack.len(), 1);
             assert!(stack[0].is("pam_idtoken.so") && stack[0].control == "optional");
         }
+    }
+
+    #[test]
+    fn a_substack_is_one_and_an_include_is_none() {
+        let dir = dir(&[
+            (
+                "sshd",
+                "session substack sub\nsession substack sub\nsession include sub\n",
+            ),
+            ("sub", "session optional a.so\n"),
+        ]);
+        let stack = session_stack(dir.path(), "sshd").unwrap();
+        let within: Vec<&[usize]> = stack.iter().map(|line| &line.within[..]).collect();
+        assert_eq!(within, [&[0][..], &[1], &[]]);
+    }
+
+    #[test]
+    fn lines_are_found_wherever_they_stand() {
+        let dir = dir(&[
+            (
+                "login",
+                "# session optional pam_idtoken.so\n-session optional pam_idtoken.so\n",
+            ),
+            (
+                "sshd",
+                "auth optional /x/pam_idtoken.so\nsession optional pam_unix.so\n",
+            ),
+        ]);
+        let found = mentions(dir.path());
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(place, kind)| (place.rsplit('/').next().unwrap(), kind.as_str()))
+            .collect();
+        assert_eq!(found, [("login:2", "session"), ("sshd:1", "auth")]);
     }
 
     #[test]

@@ -226,9 +226,9 @@ fn shown() {
     let said = lab.tool(&["check"]).stdout;
     for part in [
         "ok    HTCondor 23.9.6 says trust domain pool.found.test, UID domain found.test",
-        "note  trust_domain is pool.lab.test, and TRUST_DOMAIN of this host's HTCondor is \
+        "WARN  trust_domain is pool.lab.test, and TRUST_DOMAIN of this host's HTCondor is \
          pool.found.test",
-        "note  uid_domain is lab.test, and UID_DOMAIN of this host's HTCondor is found.test",
+        "WARN  uid_domain is lab.test, and UID_DOMAIN of this host's HTCondor is found.test",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

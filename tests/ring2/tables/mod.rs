@@ -100,7 +100,7 @@ fn checked(lab: &Lab, more: &[&str]) -> String {
     let said = lab.tool(&[&args, more].concat()).stdout;
     let tables = said.lines().filter_map(|line| {
         let rest = line.strip_prefix("ok    [[token]] table ")?;
-        rest.split_once(" is for alice: ")
+        rest.split_once(": for alice: ")
     });
     let tables: Vec<_> = tables.collect();
     match tables[..] {

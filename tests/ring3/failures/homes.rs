@@ -38,9 +38,9 @@ fn falls_back(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str)
     let opened = lines.iter().find(|line| line.contains("token opened"));
     let is_said = opened.is_some_and(|line| line.contains(&format!("file={PRIVATE}/")));
     assert!(is_said, "{lines:#?}");
-    let note = check.stdout.lines().find(|line| line.contains(why));
+    let warning = check.stdout.lines().find(|line| line.contains(why));
     assert!(
-        check.ok && note.is_some_and(|line| line.starts_with("note")),
+        check.ok && warning.is_some_and(|line| line.starts_with("WARN")),
         "{}",
         check.all()
     );

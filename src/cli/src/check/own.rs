@@ -7,7 +7,7 @@ use session::deadline::Deadline;
 use session::home::{self, Keys, Severity};
 use session::user::User;
 
-use super::Finding;
+use super::finding::{Finding, Id};
 
 /// Looks through the user's own token files, as the user.
 pub(super) fn look(
@@ -24,11 +24,18 @@ pub(super) fn look(
         home::examine(&directory, &keys, &issuers, now)
     });
     match seen {
-        Ok(seen) => findings.extend(seen.iter().filter_map(|seen| finding(seen, user))),
-        Err(error) => findings.push(Finding::odd(
-            error,
-            "the user's own tokens were not looked at",
-        )),
+        Ok(seen) => {
+            let before = findings.len();
+            findings.extend(seen.iter().filter_map(|seen| finding(seen, user)));
+            if findings.len() == before {
+                let what = format!("no token of {}'s own is stale or in the way", user.name);
+                findings.push(Finding::ok(Id::OwnTokens, what));
+            }
+        }
+        Err(error) => findings.push(
+            Finding::note(Id::OwnTokens, error)
+                .with_remedy("the user's own tokens were not looked at"),
+        ),
     }
 }
 
@@ -41,7 +48,8 @@ fn finding(seen: &home::Finding, user: &User) -> Option<Finding> {
     );
     match seen.severity {
         Severity::Fine => None,
-        Severity::Breaks => Some(Finding::bad(what).with_remedy(remedy)),
-        _ => Some(Finding::odd(what, remedy)),
+        Severity::Breaks => Some(Finding::fail(Id::OwnTokens, what).with_remedy(remedy)),
+        Severity::Shadows => Some(Finding::warn(Id::OwnTokens, what, remedy)),
+        _ => Some(Finding::note(Id::OwnTokens, what).with_remedy(remedy)),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use idtoken::{Lifetime, SigningKey, TrustDomain};
+use idtoken::{Lifetime, SigningKey};
 use session::acting::as_user;
 use session::config::{Config, Store, Table};
 use session::deadline::Deadline;
+use session::discovery::HTCondor;
 use session::error::Error;
 use session::home::{self, Keys};
 use session::issuer::{Batch, Issuer, Request};
@@ -14,7 +15,8 @@ use session::private;
 use session::record::{Login, Minted};
 use session::user::User;
 
-use super::{Finding, own};
+use super::finding::{Finding, Id};
+use super::{key, online, own};
 use crate::args::{Args, CheckOptions};
 
 /// Nobody's name: it shows that keys and domains serve to sign.
@@ -22,58 +24,66 @@ const NOBODY: &str = "idtokenctl-check";
 /// What a schedd makes for a check is a token that works, for a minute.
 const SHORT: u64 = 60;
 
+/// Where a check stands.
+pub(super) struct Context<'a> {
+    pub(super) config: &'a Config,
+    pub(super) args: &'a Args,
+    pub(super) options: &'a CheckOptions,
+    pub(super) said: Option<&'a HTCondor>,
+    pub(super) euid: u32,
+}
+
+impl Context<'_> {
+    /// The number of a table, if there are several.
+    fn number(&self, index: usize) -> Option<usize> {
+        (self.config.tables.len() > 1).then_some(index + 1)
+    }
+}
+
 /// Signs and verifies in memory; for a named user also looks at policy, home and the
-/// user's own tokens.
-pub(super) fn look(
-    config: &Config,
-    args: &Args,
-    options: &CheckOptions,
-    euid: u32,
-    findings: &mut Vec<Finding>,
-) {
+/// user's own tokens, and asks the pool if that is wanted.
+pub(super) fn look(context: &Context<'_>, findings: &mut Vec<Finding>) {
+    let (config, options) = (context.config, context.options);
     let Some(name) = options.user.as_deref() else {
-        for table in &config.tables {
-            without_user(config, table, euid, findings);
+        for index in 0..config.tables.len() {
+            without_user(context, index, findings);
         }
-        findings.push(Finding::odd(
-            "no user was named: policy and home were not looked at",
-            "add --user NAME",
-        ));
+        let what = "no user was named: policy and home were not looked at";
+        findings.push(Finding::note(Id::User, what).with_remedy("add --user NAME"));
         return;
     };
     let login = Login {
-        service: args.service.clone(),
+        service: context.args.service.clone(),
         rhost: options.from.clone(),
         auth: options.auth.clone(),
     };
+    let is_unsaid = options.from.is_none() && options.auth.is_empty() && looks_at_logins(config);
+    let unsaid = |what: String| {
+        let remedy = "add --from HOST and --auth METHOD to see what such a login gets";
+        Finding::note(Id::User, what).with_remedy(remedy)
+    };
     match served(config, name, &login) {
         Ok((user, Ok(tables))) => {
-            findings.push(Finding::good(format!("{name} is served")));
-            if options.from.is_none() && options.auth.is_empty() && looks_at_logins(config) {
-                findings.push(Finding::odd(
-                    "tables of the configuration look at where a login comes from, or how",
-                    "add --from HOST and --auth METHOD to see what such a login gets",
-                ));
+            findings.push(Finding::ok(Id::User, format!("{name} is served")));
+            if is_unsaid {
+                let what = "tables of the configuration look at where a login comes from, or how";
+                findings.push(unsaid(what.to_owned()));
             }
-            with_user(config, &user, &tables, euid, findings);
+            with_user(context, &user, &login, &tables, findings);
         }
-        Ok((_, Err(Reason::NoTable)))
-            if options.from.is_none() && options.auth.is_empty() && looks_at_logins(config) =>
-        {
-            findings.push(Finding::odd(
-                format!(
-                    "{name} gets no token unless a table is for where the login comes from, or how"
-                ),
-                "add --from HOST and --auth METHOD to see what such a login gets",
-            ));
-        }
+        Ok((_, Err(Reason::NoTable))) if is_unsaid => findings.push(unsaid(format!(
+            "{name} gets no token unless a table is for where the login comes from, or how"
+        ))),
         Ok((_, Err(reason))) => {
+            let what = format!("{name} gets no token: {reason}");
+            let remedy = format!("see the policy in {}", config.file.display());
             findings.push(
-                Finding::bad(format!("{name} gets no token: {reason}"))
-                    .with_remedy(format!("see the policy in {}", config.file.display())),
+                Finding::fail(Id::User, what)
+                    .with_remedy(remedy)
+                    .about(&config.file),
             );
         }
-        Err(error) => findings.push(Finding::bad(error)),
+        Err(error) => findings.push(Finding::fail(Id::User, error)),
     }
 }
 
@@ -99,60 +109,71 @@ fn served(config: &Config, name: &str, login: &Login) -> Result<Served, Error> {
 }
 
 /// A key can be tried for nobody; a schedd answers only a user.
-fn without_user(config: &Config, table: &Table, euid: u32, findings: &mut Vec<Finding>) {
-    match Issuer::new(&table.token, euid) {
-        Ok(Issuer::Schedd(schedd)) => {
-            let why = schedd.why_not_key();
-            let why = why.map_or_else(String::new, |why| format!(", since {why}"));
-            findings.push(Finding::odd(
-                format!("{}the schedd signs{why}", prefix(table)),
-                "add --user NAME to see that it does",
-            ));
-        }
-        issuer => {
-            let nobody = User {
-                name: NOBODY.to_owned(),
-                uid: u32::MAX,
-                gid: u32::MAX,
-                groups: Vec::new(),
-                home: "/".into(),
-            };
-            mint(config, table, issuer, &nobody, euid, findings);
-        }
+fn without_user(context: &Context<'_>, index: usize, findings: &mut Vec<Finding>) {
+    let table = &context.config.tables[index];
+    let issuer = Issuer::new(&table.token, context.euid);
+    let before = findings.len();
+    key::look(table, &issuer, context.said, context.euid, findings);
+    if let Ok(Issuer::Schedd(_)) = issuer {
+        let what = format!("{}the schedd signs", prefix(table));
+        let remedy = "add --user NAME to see that it does";
+        findings.push(Finding::note(Id::Token, what).with_remedy(remedy));
+    } else {
+        let nobody = User {
+            name: NOBODY.to_owned(),
+            uid: u32::MAX,
+            gid: u32::MAX,
+            groups: Vec::new(),
+            home: "/".into(),
+        };
+        mint(context, table, issuer, &nobody, findings);
     }
+    number(context, index, &mut findings[before..]);
 }
 
 fn with_user(
-    config: &Config,
+    context: &Context<'_>,
     user: &User,
+    login: &Login,
     tables: &[usize],
-    euid: u32,
     findings: &mut Vec<Finding>,
 ) {
+    let (config, euid) = (context.config, context.euid);
     let mut keys = Keys::new();
     let mut all = true;
     for index in tables {
         let table = &config.tables[*index];
+        let before = findings.len();
         if config.tables.len() > 1 {
-            let number = index + 1;
-            findings.push(Finding::good(format!(
-                "[[token]] table {number} is for {}: {}",
-                user.name,
-                whose(table)
-            )));
+            let what = format!("for {}: {}", user.name, whose(table));
+            findings.push(Finding::ok(Id::Table, what));
         }
         let issuer = Issuer::new(&table.token, euid);
         if let Ok(issuer) = &issuer {
             keys.extend(issuer.share_keys());
         }
-        all &= mint(config, table, issuer, user, euid, findings);
+        key::look(table, &issuer, context.said, euid, findings);
+        all &= mint(context, table, issuer, user, findings);
+        number(context, *index, &mut findings[before..]);
     }
     if all {
         place(config, user, euid, findings);
     }
-    let issuers = tables.iter().map(|index| &config.tables[*index].token);
-    let issuers: Vec<TrustDomain> = issuers.filter_map(|t| t.trust_domain.clone()).collect();
-    own::look(config, user, keys, issuers, euid, findings);
+    let tables: Vec<&Table> = tables.iter().map(|index| &config.tables[*index]).collect();
+    let issuers = tables
+        .iter()
+        .filter_map(|table| table.token.trust_domain.clone());
+    own::look(config, user, keys, issuers.collect(), euid, findings);
+    if context.options.online {
+        online::look(config, user, login, &tables, findings);
+    }
+}
+
+/// What was found says which table it is about.
+fn number(context: &Context<'_>, index: usize, findings: &mut [Finding]) {
+    for finding in findings {
+        finding.table = context.number(index);
+    }
 }
 
 /// Why a table is for a session, in words.
@@ -185,65 +206,53 @@ fn prefix(table: &Table) -> String {
 }
 
 fn mint(
-    config: &Config,
+    context: &Context<'_>,
     table: &Table,
     issuer: Result<Issuer, Error>,
     user: &User,
-    euid: u32,
     findings: &mut Vec<Finding>,
 ) -> bool {
     let now = session::host::now();
     let prefix = prefix(table);
-    if let Some(why) = issuer.as_ref().ok().and_then(Issuer::why_not_key) {
-        findings.push(Finding::odd(
-            why,
-            "until then the schedd is asked in its place",
-        ));
-    }
-    let both = issuer.and_then(|issuer| {
-        let wanted = table.token.lifetime_of(true);
-        let short = Lifetime::from_secs(SHORT).unwrap_or(wanted);
-        let batch = issuer.issue(Request {
-            user,
-            euid,
-            now,
-            lifetime: if issuer.may_wait() { short } else { wanted },
-            deadline: Deadline::after(config.timeout),
-        })?;
-        Ok((issuer, batch))
-    });
-    let (issuer, batch) = match both {
-        Ok(both) => both,
+    let issuer = match issuer {
+        Ok(issuer) => issuer,
+        // It was said of the key.
+        Err(Error::Key(_)) => return false,
         Err(error) => {
-            findings.push(Finding::bad(format!("{prefix}{error}")));
+            findings.push(Finding::fail(Id::Token, format!("{prefix}{error}")));
             return false;
         }
     };
-    if let Issuer::Key(signer) = &issuer {
-        for error in &signer.skipped {
-            findings.push(Finding::odd(
-                error,
-                "sessions get tokens of the other kids only until this key is here",
-            ));
+    let wanted = table.token.lifetime_of(true);
+    let short = Lifetime::from_secs(SHORT).unwrap_or(wanted);
+    let batch = issuer.issue(Request {
+        user,
+        euid: context.euid,
+        now,
+        lifetime: if issuer.may_wait() { short } else { wanted },
+        deadline: Deadline::after(context.config.timeout),
+    });
+    let signed = batch.map_err(|error| error.to_string()).and_then(|batch| {
+        match verify(&issuer, &batch, now) {
+            Ok(()) => Ok(batch),
+            Err(why) => Err(format!("a token was signed but does not verify: {why}")),
         }
-    }
-    match verify(&issuer, &batch, now) {
-        Ok(()) => {
+    });
+    match signed {
+        Ok(batch) => {
             let words = match issuer {
                 Issuer::Key(_) => "a token can be signed and verifies",
                 Issuer::Schedd(_) => "the schedd signs a token",
             };
-            findings.push(Finding::good(format!(
-                "{prefix}{words}: {}, lifetime {}",
-                described(&batch.tokens),
-                table.token.lifetime_of(true)
-            )));
+            let what = format!(
+                "{prefix}{words}: {}, lifetime {wanted}",
+                described(&batch.tokens)
+            );
+            findings.push(Finding::ok(Id::Token, what));
             true
         }
         Err(why) => {
-            findings.push(Finding::bad(format!(
-                "{prefix}a token was signed but does not verify: {why}"
-            )));
+            findings.push(Finding::fail(Id::Token, format!("{prefix}{why}")));
             false
         }
     }
@@ -279,14 +288,15 @@ fn verify(issuer: &Issuer, batch: &Batch, now: u64) -> Result<(), String> {
 
 /// Whether there is a place for the tokens.
 fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
+    let id = Id::Store;
     let private = private::check(&config.run_dir, euid);
     if config.store == Store::Private {
         findings.push(match private {
-            Ok(()) => Finding::good(format!(
-                "tokens go into private stores below {}",
-                config.run_dir.display()
-            )),
-            Err(error) => Finding::bad(error),
+            Ok(()) => {
+                let dir = config.run_dir.display();
+                Finding::ok(id, format!("tokens go into private stores below {dir}"))
+            }
+            Err(error) => Finding::fail(id, error),
         });
         findings.extend(shared(config));
         return;
@@ -294,13 +304,17 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
     let deadline = Deadline::after(config.timeout);
     let home = user.home.clone();
     let written = as_user(user, euid, deadline, move || home::probe(&home));
-    findings.push(match (written, private) {
-        (Ok(()), _) => Finding::good(format!(
-            "{} can write tokens to {}",
-            user.name,
-            user.home.join(home::TOKENS_D).display()
-        )),
-        (Err(error), Ok(())) => Finding::odd(
+    let finding = match (written, private) {
+        (Ok(()), _) => Finding::ok(
+            id,
+            format!(
+                "{} can write tokens to {}",
+                user.name,
+                user.home.join(home::TOKENS_D).display()
+            ),
+        ),
+        (Err(error), Ok(())) => Finding::warn(
+            id,
             error,
             format!(
                 "until then the tokens of {} go into private stores below {}",
@@ -308,10 +322,12 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
                 config.run_dir.display()
             ),
         ),
-        (Err(error), Err(private)) => Finding::bad(format!(
-            "{error}. A private store can not take the tokens either: {private}"
-        )),
-    });
+        (Err(error), Err(private)) => Finding::fail(
+            id,
+            format!("{error}. A private store can not take the tokens either: {private}"),
+        ),
+    };
+    findings.push(finding.about(&user.home.join(home::TOKENS_D)));
 }
 
 /// Private stores that share a file system with everything else in `run_dir`.
@@ -319,7 +335,8 @@ fn shared(config: &Config) -> Option<Finding> {
     let device = |path: &std::path::Path| path.metadata().ok().map(|meta| meta.dev());
     let stores = config.run_dir.join("tokens");
     (device(&stores)? == device(&config.run_dir)?).then(|| {
-        Finding::odd(
+        Finding::warn(
+            Id::PrivateMount,
             format!(
                 "{} has no file system of its own: a user could fill it",
                 stores.display()

@@ -1,0 +1,239 @@
+//! Does the pool accept a token? A real one is made for a user, and each schedd of the pool and
+//! the collector are asked with it, by condor_ping.
+
+mod answer;
+mod clocks;
+mod hosts;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idtoken::Lifetime;
+use session::config::{Config, Table};
+use session::deadline::Deadline;
+use session::error::Error;
+use session::host::Host;
+use session::log::Syslog;
+use session::record::{Login, Minted};
+use session::trial::{Trial, Wanted};
+use session::user::User;
+
+use super::finding::{Finding, Id};
+use answer::{Answer, Target};
+use hosts::{Row, parse};
+
+/// How long one host may take to answer.
+const EACH: Duration = Duration::from_secs(10);
+/// And all of them together.
+const ALL: Duration = Duration::from_secs(60);
+/// How long the tokens live, in seconds: that, and a minute for clocks that differ.
+const LIFE: u64 = 120;
+/// So many schedds are asked, at most.
+const HOSTS: usize = 50;
+
+/// Asks the pool with the tokens that a login of this user gets.
+pub(super) fn look(
+    config: &Config,
+    user: &User,
+    login: &Login,
+    tables: &[&Table],
+    findings: &mut Vec<Finding>,
+) {
+    let pool = match Pool::new(config, user, login, tables) {
+        Ok(pool) => pool,
+        Err(error) => {
+            findings.push(Finding::fail(
+                Id::Online,
+                format!("no token could be made to ask the pool with: {error}"),
+            ));
+            return;
+        }
+    };
+    pool.ask_all(config, findings);
+}
+
+struct Pool {
+    trial: Trial,
+    /// This host's full name, or what it is called.
+    host: String,
+    tools: PathBuf,
+    /// What is asked for: a right that the token has.
+    right: String,
+    until: Deadline,
+}
+
+impl Pool {
+    fn new(config: &Config, user: &User, login: &Login, tables: &[&Table]) -> Result<Self, Error> {
+        let host = Host::current()?;
+        let wanted = Wanted {
+            user,
+            login,
+            tables,
+            lifetime: Lifetime::from_secs(LIFE).unwrap_or(Lifetime::HOUR),
+        };
+        let log = Syslog::new("pam_idtoken(check)", false);
+        let trial = Trial::new(config, &host, &wanted, &log)?;
+        let tools = config
+            .condor_config_val
+            .parent()
+            .unwrap_or(Path::new("/usr/bin"));
+        Ok(Self {
+            right: right(&trial.tokens),
+            trial,
+            host: host.name,
+            tools: tools.to_owned(),
+            until: Deadline::after(ALL),
+        })
+    }
+
+    fn ask_all(&self, config: &Config, findings: &mut Vec<Finding>) {
+        let before = findings.len();
+        let rows = self.schedds(findings);
+        findings.push(self.ping(&Target::Collector));
+        // The nearest first, whatever becomes of the rest.
+        let mut names: Vec<Target> = rows
+            .iter()
+            .map(|row| Target::Schedd(row.name.clone()))
+            .collect();
+        if names.is_empty() {
+            names.push(Target::OwnSchedd);
+        }
+        let asked = names.len().min(HOSTS);
+        for (number, target) in names[..asked].iter().enumerate() {
+            if self.until.passed() {
+                findings.push(cut(number, names.len()));
+                break;
+            }
+            findings.push(self.ping(target));
+        }
+        if asked < names.len() && !self.until.passed() {
+            findings.push(cut(asked, names.len()));
+        }
+        clocks::compare(&rows, &self.host, config.shortest_lifetime(), findings);
+        let tokens = self.trial.tokens.iter();
+        let jtis: Vec<String> = tokens.map(|token| token.jti.to_string()).collect();
+        let what = format!(
+            "the pool was asked with a token of {LIFE} s that is gone now: jti {}",
+            jtis.join(", ")
+        );
+        findings.insert(before, Finding::ok(Id::Online, what));
+    }
+
+    /// The schedds that the collector knows, this host's first.
+    fn schedds(&self, findings: &mut Vec<Finding>) -> Vec<Row> {
+        let tool = self.tools.join("condor_status");
+        let args = [
+            "-schedd",
+            "-af:t",
+            "Name",
+            "Machine",
+            "MyCurrentTime",
+            "LastHeardFrom",
+        ];
+        let said = match self.trial.run(&tool, &args, self.each()) {
+            Ok(said) => said,
+            Err(error) => {
+                findings.push(Finding::fail(Id::Online, error));
+                return Vec::new();
+            }
+        };
+        if !said.status.success() {
+            let what = format!(
+                "the collector does not say which schedds there are: {}",
+                answer::first_line(&said)
+            );
+            let remedy =
+                "the line about the collector says more; only this host's own schedd is asked";
+            findings.push(Finding::fail(Id::Online, what).with_remedy(remedy));
+            return Vec::new();
+        }
+        let mut rows = parse(&String::from_utf8_lossy(&said.stdout));
+        rows.sort_by_key(|row| !row.is_of(&self.host));
+        if !rows.iter().any(|row| row.is_of(&self.host)) {
+            let what = "the collector knows no schedd of this host";
+            let remedy = "if this is an access point: is condor_schedd running, and may it advertise \
+                          itself? See its SchedLog";
+            findings.push(Finding::warn(Id::Online, what, remedy));
+        }
+        rows
+    }
+
+    fn ping(&self, target: &Target) -> Finding {
+        let tool = self.tools.join("condor_ping");
+        let right = match target {
+            // Users ask it and write nothing there.
+            Target::Collector if self.right == "WRITE" => "READ",
+            _ => &self.right,
+        };
+        let mut args = vec!["-verbose", "-type", target.kind()];
+        if let Target::Schedd(name) = target {
+            args.extend(["-name", name]);
+        }
+        args.push(right);
+        let answer = match self.trial.run(&tool, &args, self.each()) {
+            Ok(said) => Answer::of(&said, &self.trial.tokens),
+            Err(error) => Answer::None(error.to_string()),
+        };
+        answer.judge(target, right)
+    }
+
+    fn each(&self) -> Deadline {
+        Deadline::after(EACH.min(self.until.remaining()))
+    }
+}
+
+fn cut(asked: usize, all: usize) -> Finding {
+    Finding::warn(
+        Id::Online,
+        format!("only {asked} of {all} schedds were asked: time was up, or there are too many"),
+        "run it on other access points, too",
+    )
+}
+
+/// What condor_ping is to try: to write if the token may, since reading proves least.
+fn right(tokens: &[Minted]) -> String {
+    let scope = tokens.first().and_then(|token| token.scope.as_deref());
+    let Some(scope) = scope else {
+        return "WRITE".to_owned();
+    };
+    let rights = scope
+        .split(' ')
+        .filter_map(|word| word.strip_prefix("condor:/"));
+    let rights: Vec<&str> = rights.collect();
+    let best = ["WRITE", "READ"]
+        .into_iter()
+        .find(|right| rights.contains(right));
+    best.or_else(|| rights.first().copied())
+        .unwrap_or("READ")
+        .to_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::check) fn token(scope: Option<&str>) -> Minted {
+        Minted {
+            jti: "5f0d6a3c9be14782a1c0d4e7f3b29866".parse().unwrap(),
+            kid: "POOL".parse().unwrap(),
+            key: String::new(),
+            subject: "alice@lab.test".into(),
+            issuer: "lab.test".into(),
+            scope: scope.map(str::to_owned),
+            issued: 0,
+            expires: 60,
+        }
+    }
+
+    #[test]
+    fn what_is_tried_is_what_the_token_may() {
+        for (scope, expected) in [
+            (None, "WRITE"),
+            (Some("condor:/READ condor:/WRITE"), "WRITE"),
+            (Some("condor:/READ"), "READ"),
+            (Some("condor:/ADVERTISE_STARTD"), "ADVERTISE_STARTD"),
+        ] {
+            assert_eq!(right(&[token(scope)]), expected, "{scope:?}");
+        }
+    }
+}
