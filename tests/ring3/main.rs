@@ -3,6 +3,7 @@
 //! One pool is booted for all tests. They run one after the other, since some
 //! of them change a host; each leaves it as it was.
 
+mod check;
 mod condor;
 mod discovery;
 mod failures;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         private::TESTS,
         failures::TESTS,
         tool::TESTS,
+        check::TESTS,
         surroundings::TESTS,
         releases::TESTS,
         pools::TESTS,

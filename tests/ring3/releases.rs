@@ -3,6 +3,7 @@
 use pam_idtoken_tests::pool::{Build, Plan, Pool, Suite};
 
 use crate::Test;
+use crate::check::{levels, report};
 use crate::discovery::{follows, is_discovered};
 use crate::support::pings;
 
@@ -36,6 +37,18 @@ fn unstable_accepts(_: &Pool) {
     let user = format!("alice@{OTHER}");
     accepts(&pool, &user, OTHER);
     follows(&pool, &user);
+    let args = [
+        "idtokenctl",
+        "check",
+        "--user",
+        "alice",
+        "--online",
+        "--json",
+    ];
+    let report = report(&pool.host("ap1").run(&args));
+    for id in ["online-schedd", "online-collector"] {
+        assert_eq!(levels(&report, id)[0].0, "ok", "{report}");
+    }
 }
 
 fn domains(_: &Pool) {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use pam_idtoken_tests::pool::{Build, DOMAIN, Host, Pool};
 
 use crate::Test;
+use crate::check::{levels, report};
 use sampler::{Sampler, good};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -168,6 +169,7 @@ fn units(pool: &Pool) {
         check.contains("a reconciler runs: tokens live 1h"),
         "{check}"
     );
+    a_stopped_timer_is_seen_at_once(ap2);
     // Three runs and more.
     let runs = || {
         let text = ap2.sh("stat -c %Y.%y /run/pam_idtoken/reconciled");
@@ -183,6 +185,26 @@ fn units(pool: &Pool) {
         ap2.sh("systemctl list-units --failed -q 'pam_idtoken*'"),
         ""
     );
+}
+
+/// Long before anybody misses a reconcile.
+fn a_stopped_timer_is_seen_at_once(host: &Host) {
+    let timer = "pam_idtoken-reconcile.timer";
+    let checked = || report(&host.run(&["idtokenctl", "check", "--json"]));
+    let before = checked();
+    host.run(&["systemctl", "stop", timer]).must();
+    let stopped = checked();
+    host.run(&["systemctl", "start", timer]).must();
+    for unit in ["timer", "path", "boot", "run"].map(|name| format!("reconciler-{name}")) {
+        assert_eq!(levels(&before, &unit)[0].0, "ok", "{before}");
+    }
+    assert_eq!(levels(&before, "private-mount")[0].0, "ok", "{before}");
+    assert_eq!(
+        levels(&stopped, "reconciler-timer")[0].0,
+        "fail",
+        "{stopped}"
+    );
+    assert_eq!(levels(&stopped, "reconciler")[0].0, "ok", "{stopped}");
 }
 
 fn five_minutes(pool: &Pool) {
