@@ -2,10 +2,14 @@
 //!
 //! For an administrator who wants to see that the pool accepts what a login gets. The token is made
 //! as for a login and lives for a minute or two; it is in a private store while one command runs, and
-//! the store goes with the command, also when this process is told to end. What is left by a `kill
-//! -9` is a store without a record, which a reconcile removes, and a token that expires by itself.
+//! the store goes with the command, also when this process is told to end. The store has no record:
+//! a lock says that it is in use ([`is_under_way`]). What is left by a `kill -9` is a store without
+//! either, which a reconcile removes, and a token that expires by itself.
 //! Whoever makes tokens leaves a trace: one line in the log, one in the audit.
 
+use std::fs::{File, TryLockError, remove_file};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,12 +32,15 @@ use crate::log::{Line, Log};
 use crate::name::{SessionId, TokenName};
 use crate::private::{self, TokenFile};
 use crate::record::{Login, Minted};
+use crate::run_dir;
+use crate::state::Sessions;
 use crate::user::User;
 
 /// More than HTCondor's commands print about a pool of a thousand access points, in bytes.
 const LIMIT: usize = 1024 * 1024;
 /// How long a private store may take to be emptied.
 const TIDY: Duration = Duration::from_secs(3);
+const REMEDY: &str = "check the file system that run_dir is on";
 /// All that HTCondor's commands start is below these.
 const PATH: &str = "/usr/bin:/bin";
 
@@ -64,6 +71,8 @@ struct Store {
     id: SessionId,
     user: User,
     euid: u32,
+    /// Locked while the trial is under way.
+    _lock: File,
     /// Held by who makes the store, and from then on by who ends this process.
     making: Mutex<()>,
 }
@@ -74,6 +83,8 @@ impl Trial {
     /// From here on SIGHUP, SIGINT and SIGTERM end this process only after the store is gone: it
     /// is for programs of our own, and for one trial in each.
     pub fn new(config: &Config, host: &Host, wanted: &Wanted<'_>, log: &dyn Log) -> Result<Self> {
+        // Where a session's record would be: without a place for the trace nothing is made.
+        Sessions::of(&config.state_dir, wanted.user.uid, host.euid)?;
         let id = SessionId::random()?;
         let base = TokenName::new(host.now_ns, &host.name, id);
         let (mut files, mut tokens) = (Vec::new(), Vec::new());
@@ -90,7 +101,10 @@ impl Trial {
             tokens.extend(batch.tokens);
         }
         tell(config, host, wanted, id, &tokens, log);
+        let lock = lock_file(&config.run_dir, id);
+        let failed = |e| Error::io("lock", &lock, e).with_remedy(REMEDY);
         let store = Arc::new(Store {
+            _lock: lock_new(&config.run_dir, &lock).map_err(failed)?,
             run_dir: config.run_dir.clone(),
             id,
             user: wanted.user.clone(),
@@ -144,6 +158,45 @@ impl Trial {
     }
 }
 
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let _ = remove_file(lock_file(&self.store.run_dir, self.store.id));
+    }
+}
+
+/// Whether a private store that has no record is in use by a trial: not by one that was killed.
+pub fn is_under_way(run_dir: &Path, session: SessionId) -> bool {
+    let path = lock_file(run_dir, session);
+    let Ok(file) = File::open(&path) else {
+        return false;
+    };
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return true;
+    }
+    let _ = remove_file(path);
+    false
+}
+
+/// In a directory of root's, which users can not write to.
+fn lock_file(run_dir: &Path, session: SessionId) -> PathBuf {
+    run_dir.join(format!("trial-{session}"))
+}
+
+fn lock_new(run_dir: &Path, path: &Path) -> io::Result<File> {
+    run_dir::make(run_dir)?;
+    let mut options = File::options();
+    let file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    // A reconcile may have looked at it in between, and have removed it: nobody has it then.
+    match file.try_lock() {
+        Ok(()) if path.exists() => Ok(file),
+        _ => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+    }
+}
+
 impl Store {
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,6 +235,7 @@ impl Store {
             if let Ok(signal) = signals.wait() {
                 let _making = store.lock();
                 let _ = store.end();
+                let _ = remove_file(lock_file(&store.run_dir, store.id));
                 std::process::exit(128 + signal as i32);
             }
         };
@@ -244,7 +298,6 @@ mod tests {
         fs::write(&key, "a key").unwrap();
         fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
         let state = dir.path().join("state");
-        fs::create_dir(&state).unwrap();
         let text = format!(
             "trust_domain = \"lab\"\nuid_domain = \"lab\"\nissuer = \"key\"\n\
              pool_signing_key_file = {key:?}\nrun_dir = {:?}\nstate_dir = {state:?}\n",
@@ -270,8 +323,10 @@ mod tests {
     }
 
     fn is_swept(dir: &tempfile::TempDir) {
-        let left = fs::read_dir(dir.path().join("run/tokens")).unwrap();
-        assert_eq!(left.count(), 0);
+        for (place, count) in [("run/tokens", 0), ("run", 1)] {
+            let left = fs::read_dir(dir.path().join(place)).unwrap();
+            assert_eq!(left.count(), count, "{place}");
+        }
     }
 
     #[test]
@@ -303,5 +358,18 @@ mod tests {
         let (said, _, dir) = tried(script, Duration::from_millis(500));
         assert!(said.unwrap_err().to_string().contains("did not end within"));
         is_swept(&dir);
+    }
+
+    #[test]
+    fn a_trial_is_under_way_until_it_ends_or_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = SessionId::random().unwrap();
+        assert!(!is_under_way(dir.path(), id));
+        let path = lock_file(dir.path(), id);
+        let lock = lock_new(dir.path(), &path).unwrap();
+        assert!(is_under_way(dir.path(), id));
+        // As the kernel does it for a process that was killed.
+        drop(lock);
+        assert!(path.exists() && !is_under_way(dir.path(), id) && !path.exists());
     }
 }

@@ -9,6 +9,7 @@ use crate::holder::is_running;
 use crate::name::SessionId;
 use crate::private;
 use crate::state::{Listing, Sessions};
+use crate::trial::is_under_way;
 use crate::user::User;
 
 impl Run<'_> {
@@ -23,7 +24,7 @@ impl Run<'_> {
         };
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for session in sessions {
-            if known.contains(&session) {
+            if known.contains(&session) || is_under_way(&config.run_dir, session) {
                 continue;
             }
             match self.leftover(session) {
