@@ -39,9 +39,8 @@ pub(super) fn look(
                         "sessions get tokens of the other kids only until this key is here",
                     ),
                     // What `auto` is for.
-                    Ok(Issuer::Schedd(_)) if is_missing => {
-                        Finding::note(Id::SigningKey, &error).with_remedy("or let the schedd sign")
-                    }
+                    Ok(Issuer::Schedd(_)) if is_missing => Finding::note(Id::SigningKey, &error)
+                        .with_remedy("or leave it so: the schedd signs in its place"),
                     Ok(Issuer::Schedd(_)) => Finding::warn(
                         Id::SigningKey,
                         &error,

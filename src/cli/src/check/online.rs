@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use idtoken::Lifetime;
+use session::child::{ChildError, Said};
 use session::config::{Config, Table};
 use session::deadline::Deadline;
 use session::error::Error;
@@ -39,17 +40,23 @@ pub(super) fn look(
     tables: &[&Table],
     findings: &mut Vec<Finding>,
 ) {
-    let pool = match Pool::new(config, user, login, tables) {
-        Ok(pool) => pool,
+    if session::host::euid() != 0 {
+        let what = "the pool was not asked: only root can make a token for another user";
+        findings.push(Finding::fail(Id::Online, what).with_remedy("run it as root"));
+        return;
+    }
+    let before = findings.len();
+    let asked = Pool::new(config, user, login, tables).and_then(|pool| {
+        pool.ask_all(config, findings)?;
+        Ok(pool.said())
+    });
+    match asked {
+        Ok(said) => findings.insert(before, said),
         Err(error) => {
-            findings.push(Finding::fail(
-                Id::Online,
-                format!("no token could be made to ask the pool with: {error}"),
-            ));
-            return;
+            let what = format!("the pool can not be asked with a token: {error}");
+            findings.insert(before, Finding::fail(Id::Online, what));
         }
-    };
-    pool.ask_all(config, findings);
+    }
 }
 
 struct Pool {
@@ -86,42 +93,53 @@ impl Pool {
         })
     }
 
-    fn ask_all(&self, config: &Config, findings: &mut Vec<Finding>) {
-        let before = findings.len();
-        let rows = self.schedds(findings);
-        findings.push(self.ping(&Target::Collector));
-        // The nearest first, whatever becomes of the rest.
-        let mut names: Vec<Target> = rows
-            .iter()
-            .map(|row| Target::Schedd(row.name.clone()))
-            .collect();
+    fn ask_all(&self, config: &Config, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let rows = self.schedds(findings)?;
+        findings.push(self.ping(&Target::Collector)?);
+        let names = rows.iter().map(|row| Target::Schedd(row.name.clone()));
+        let mut names: Vec<Target> = names.collect();
         if names.is_empty() {
             names.push(Target::OwnSchedd);
         }
-        let asked = names.len().min(HOSTS);
-        for (number, target) in names[..asked].iter().enumerate() {
+        let mut asked = 0;
+        for target in names.iter().take(HOSTS) {
             if self.until.passed() {
-                findings.push(cut(number, names.len()));
                 break;
             }
-            findings.push(self.ping(target));
+            findings.push(self.ping(target)?);
+            asked += 1;
         }
-        if asked < names.len() && !self.until.passed() {
+        if asked < names.len() {
             findings.push(cut(asked, names.len()));
         }
         clocks::compare(&rows, &self.host, config.shortest_lifetime(), findings);
+        Ok(())
+    }
+
+    /// By which token it can be found in logs.
+    fn said(&self) -> Finding {
         let tokens = self.trial.tokens.iter();
         let jtis: Vec<String> = tokens.map(|token| token.jti.to_string()).collect();
         let what = format!(
             "the pool was asked with a token of {LIFE} s that is gone now: jti {}",
             jtis.join(", ")
         );
-        findings.insert(before, Finding::ok(Id::Online, what));
+        Finding::ok(Id::Online, what)
+    }
+
+    /// What a command says, or why it says nothing; an error if it is this host that hinders.
+    fn run(&self, tool: &str, args: &[&str]) -> Result<Result<Said, String>, Error> {
+        match self.trial.run(&self.tools.join(tool), args, self.each()) {
+            Ok(said) => Ok(Ok(said)),
+            Err(Error::Program(ChildError::Deadline { waited, .. })) => {
+                Ok(Err(format!("{tool} waited for {} s", waited.as_secs())))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The schedds that the collector knows, this host's first.
-    fn schedds(&self, findings: &mut Vec<Finding>) -> Vec<Row> {
-        let tool = self.tools.join("condor_status");
+    fn schedds(&self, findings: &mut Vec<Finding>) -> Result<Vec<Row>, Error> {
         let args = [
             "-schedd",
             "-af:t",
@@ -130,23 +148,24 @@ impl Pool {
             "MyCurrentTime",
             "LastHeardFrom",
         ];
-        let said = match self.trial.run(&tool, &args, self.each()) {
+        let said = self.run("condor_status", &args)?;
+        let said = said.and_then(|said| {
+            if said.status.success() {
+                Ok(said)
+            } else {
+                Err(answer::shown(&said))
+            }
+        });
+        let said = match said {
             Ok(said) => said,
-            Err(error) => {
-                findings.push(Finding::fail(Id::Online, error));
-                return Vec::new();
+            Err(why) => {
+                let what = format!("the collector does not say which schedds there are: {why}");
+                let remedy = "see what is said of the collector; only this host's own schedd is \
+                              asked";
+                findings.push(Finding::fail(Id::Online, what).with_remedy(remedy));
+                return Ok(Vec::new());
             }
         };
-        if !said.status.success() {
-            let what = format!(
-                "the collector does not say which schedds there are: {}",
-                answer::first_line(&said)
-            );
-            let remedy =
-                "the line about the collector says more; only this host's own schedd is asked";
-            findings.push(Finding::fail(Id::Online, what).with_remedy(remedy));
-            return Vec::new();
-        }
         let mut rows = parse(&String::from_utf8_lossy(&said.stdout));
         rows.sort_by_key(|row| !row.is_of(&self.host));
         if !rows.iter().any(|row| row.is_of(&self.host)) {
@@ -155,11 +174,10 @@ impl Pool {
                           itself? See its SchedLog";
             findings.push(Finding::warn(Id::Online, what, remedy));
         }
-        rows
+        Ok(rows)
     }
 
-    fn ping(&self, target: &Target) -> Finding {
-        let tool = self.tools.join("condor_ping");
+    fn ping(&self, target: &Target) -> Result<Finding, Error> {
         let right = match target {
             // Users ask it and write nothing there.
             Target::Collector if self.right == "WRITE" => "READ",
@@ -170,11 +188,11 @@ impl Pool {
             args.extend(["-name", name]);
         }
         args.push(right);
-        let answer = match self.trial.run(&tool, &args, self.each()) {
+        let answer = match self.run("condor_ping", &args)? {
             Ok(said) => Answer::of(&said, &self.trial.tokens),
-            Err(error) => Answer::None(error.to_string()),
+            Err(why) => Answer::None(why),
         };
-        answer.judge(target, right)
+        Ok(answer.judge(target, right))
     }
 
     fn each(&self) -> Deadline {

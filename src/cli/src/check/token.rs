@@ -164,8 +164,11 @@ fn with_user(
         .iter()
         .filter_map(|table| table.token.trust_domain.clone());
     own::look(config, user, keys, issuers.collect(), euid, findings);
-    if context.options.online {
+    if context.options.online && all {
         online::look(config, user, login, &tables, findings);
+    } else if context.options.online {
+        let what = "the pool was not asked: no token can be made, or not all";
+        findings.push(Finding::note(Id::Online, what).with_remedy("mend that first"));
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) enum Answer {
     AsAnother(String),
     /// The token was not accepted.
     Refused(String),
-    /// Nobody was reached.
+    /// Nobody answered.
     None(String),
 }
 
@@ -77,7 +77,7 @@ impl Answer {
             None => (value("Remote Mapping"), value("Authenticated using")),
         };
         if identity.is_empty() && method.is_empty() {
-            let text = shown(text);
+            let text = on_one_line(text);
             return if text.contains("AUTHENTICATE:") {
                 Self::Refused(text)
             } else {
@@ -130,7 +130,7 @@ impl Answer {
                     "compare its signing key with this host's, by `sha256sum`; then TRUST_DOMAIN, the \
                      clock and SEC_TOKEN_REVOCATION_EXPR; its log has the reason under DC_AUTHENTICATE",
                 ),
-            Self::None(why) => Finding::fail(id, format!("{who} was not reached: {why}"))
+            Self::None(why) => Finding::fail(id, format!("{who} gives no answer: {why}"))
                 .with_remedy(
                     "is HTCondor running there, may its port be reached, and does the collector \
                      accept tokens?",
@@ -144,15 +144,15 @@ impl Answer {
 }
 
 /// What a tool says about a failure, on one line.
-pub(super) fn first_line(said: &Said) -> String {
-    shown(&format!(
+pub(super) fn shown(said: &Said) -> String {
+    on_one_line(&format!(
         "{}\n{}",
         said.stderr,
         String::from_utf8_lossy(&said.stdout)
     ))
 }
 
-fn shown(text: &str) -> String {
+fn on_one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let all = lines.collect::<Vec<_>>().join("; ");
     match all.char_indices().nth(SHOWN) {
@@ -211,7 +211,7 @@ mod tests {
         assert!(refused.remedy.unwrap().contains("sha256sum"));
         assert!(judged(DENIED, false).is(Level::Warn, "accepts the token of alice@lab.test"));
         let gone = judged("ERROR: couldn't locate ap2.lab.test!\n", false);
-        assert!(gone.is(Level::Fail, "was not reached: ERROR: couldn't locate"));
+        assert!(gone.is(Level::Fail, "gives no answer: ERROR: couldn't locate"));
         assert!(judged("", false).is(Level::Fail, "it says nothing"));
         let long = judged(&"x".repeat(5000), false);
         assert!(long.message.len() < 300);
