@@ -158,8 +158,7 @@ fn another_key(pool: &Pool) {
 fn interrupted(pool: &Pool) {
     let (ap1, ap2) = (pool.host("ap1"), pool.host("ap2"));
     ap2.stop("condor_schedd");
-    // The token is there while ap2 is asked, which answers nobody: 5 s after its store was first
-    // seen is in the midst of that, or the token was gone before, which would be seen.
+    // ap2 answers nobody, so the check waits for it with its token in place.
     let answer = ap1.run(&[
         "sh",
         "-c",
