@@ -127,7 +127,7 @@ _idtokenctl() {
             return 0
             ;;
         idtokenctl__subcmd__end)
-            opts="-h --user --config --service --help"
+            opts="-h --user --all --config --service --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

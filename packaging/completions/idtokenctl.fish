@@ -64,6 +64,7 @@ complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand reconcile" -s h -l
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l user -d 'All sessions of this user' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -l all -d 'All sessions of this host, as before the module is removed'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand end" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l user -d 'Only tokens of this user' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand revoke-expr" -l session -d 'Only tokens of this session, closed or not' -r

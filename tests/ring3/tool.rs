@@ -1,8 +1,12 @@
 //! idtokenctl on a real host.
 
-use pam_idtoken_tests::pool::{DOMAIN, Pool};
+use std::time::Duration;
+
+use pam_idtoken_tests::host::Mode;
+use pam_idtoken_tests::pool::{DOMAIN, Pool, Stay};
 
 use crate::Test;
+use crate::support::timed;
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -25,6 +29,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "a stolen token is ended and revoked though the configuration is broken",
         broken_configuration,
+    ),
+    (
+        "idtokenctl end --all ends the tokens of all sessions but one whose home hangs, in time",
+        end_all,
     ),
     (
         "idtokenctl show-config names the origin of each value",
@@ -114,6 +122,38 @@ fn broken_configuration(pool: &Pool) {
     assert!(listed.stdout.contains("alice"), "{}", listed.all());
     assert!(revoked.stdout.contains("member(jti"), "{}", revoked.all());
     assert_eq!(left, Vec::<String>::new(), "{}", ended.all());
+}
+
+fn end_all(pool: &Pool) {
+    let ap1 = pool.host("ap1");
+    let home = pool.serve_home("nfs", "ap1");
+    let users = ["alice", "alice", "bob", "nfs"];
+    let sessions = users.map(|user| pool.ssh(user, "ap1").stay());
+    // Its server has taken a request: not even kill -9 ends who asks.
+    home.set(Mode::Stalled);
+    let (ended, took) = timed(|| ap1.run(&["idtokenctl", "end", "--all"]));
+    let left = users.map(|user| pool.tokens(user).len());
+    let listed = ap1.sh("idtokenctl list --json");
+    home.set(Mode::Normal);
+    assert_eq!(left, [0, 0, 0, 1], "{}", ended.all());
+    assert_eq!(ended.code, Some(1), "{}", ended.all());
+    assert_eq!(ended.stdout.matches("its token is gone").count(), 3);
+    let named = ended.stderr.contains("/home/nfs");
+    assert!(
+        named && ended.stderr.lines().count() == 1,
+        "{}",
+        ended.all()
+    );
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(listed.lines().count() == 1, "{listed}");
+    // It is not forgotten, and the others close as if nothing had been.
+    let again = ap1.run(&["idtokenctl", "end", "--all"]).must();
+    assert_eq!(again.stdout.matches("its token is gone").count(), 1);
+    let cursor = ap1.log_cursor();
+    sessions.into_iter().for_each(Stay::end);
+    ap1.run(&["idtokenctl", "end", "--all"]).must();
+    assert_eq!(ap1.log_since(&cursor), Vec::<String>::new());
+    pool.wait_for_tokens("nfs", 0);
 }
 
 fn list(pool: &Pool) {

@@ -80,6 +80,10 @@ pub(crate) struct EndOptions {
     /// All sessions of this user.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+
+    /// All sessions of this host, as before the module is removed.
+    #[arg(long, conflicts_with_all = ["session", "user"])]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -246,6 +250,8 @@ mod tests {
         assert!(Args::try_parse_from(["idtokenctl", "end", "alice"]).is_err());
         // Root's own token would be an administrator's.
         assert!(Args::try_parse_from(["idtokenctl", "check", "--online"]).is_err());
+        assert!(Args::try_parse_from(["idtokenctl", "end", "--all"]).is_ok());
+        assert!(Args::try_parse_from(["idtokenctl", "end", "--all", "--user", "alice"]).is_err());
         let every = ["idtokenctl", "reconcile", "--every", "10ms"];
         assert!(Args::try_parse_from(every).is_err());
     }

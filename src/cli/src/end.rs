@@ -1,6 +1,8 @@
 //! `idtokenctl end`: takes the token of a session away now.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 use session::close::revoke;
 use session::config::Config;
@@ -14,8 +16,14 @@ use crate::load::load_or_default;
 use crate::output::{Output, complain};
 use crate::reconcile::uid_of;
 
-/// Ends one session, or all of a user's; false when one could not be ended or
-/// there was none.
+/// How many users are worked on at once: homes that do not answer wait side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// What became of one session; an error if its token may still be there.
+type Answer = Result<String, String>;
+
+/// Ends one session, all of a user's or all there are; false when one could not be ended or
+/// the one that was named was not there.
 pub(crate) fn run(
     args: &Args,
     options: &EndOptions,
@@ -24,63 +32,110 @@ pub(crate) fn run(
     let host = Host::current()?;
     let config = load_or_default(&args.as_arguments(), host.euid);
     let log = Syslog::new("pam_idtoken(end)", false);
-    let wanted = find(&config, &host, options)?;
-    if wanted.is_empty() {
-        complain("there is no such session; `idtokenctl list` shows those there are");
-        return Ok(false);
-    }
-    let mut all = true;
-    for (uid, name) in wanted {
-        let ended = match Sessions::existing(&config.state_dir, uid, host.euid)? {
-            Some(sessions) => revoke(&sessions, &name, &config, &host, &log),
-            None => Ok(None),
-        };
-        match ended {
-            Ok(Some(record)) => out.line(format!(
-                "session {} of {}: its token is gone. Copies of it work until they expire: \
-                 `idtokenctl revoke-expr --session {}`",
-                record.session, record.user.name, record.session
-            ))?,
-            Ok(None) => out.line(format!("session {}: it has just ended", name.session))?,
-            Err(error) => {
-                all = false;
-                complain(format!("session {}: {error}", name.session));
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn find(
-    config: &Config,
-    host: &Host,
-    options: &EndOptions,
-) -> Result<Vec<(u32, RecordName)>, Box<dyn Error>> {
     // A user whose account is gone already is known by the records.
     let uid = options.user.as_deref().and_then(|name| uid_of(name).ok());
+    let end = End {
+        config: &config,
+        host: &host,
+        log: &log,
+        options,
+        user: options.user.as_deref().filter(|_| uid.is_none()),
+    };
     let uids = match uid {
         Some(uid) => vec![uid],
         None => Sessions::uids(&config.state_dir)?,
     };
-    let mut found = Vec::new();
-    for owner in uids {
-        let Some(sessions) = Sessions::existing(&config.state_dir, owner, host.euid)? else {
-            continue;
-        };
-        for name in sessions.names()? {
-            let is_session = options
-                .session
-                .is_none_or(|wanted| wanted.0 == name.session);
-            let is_user = || match &options.user {
-                Some(user) if uid.is_none() => {
-                    matches!(sessions.read(&name), Ok(Some(record)) if record.user.name == *user)
-                }
-                _ => true,
-            };
-            if is_session && is_user() {
-                found.push((owner, name));
+    let (mut any, mut all) = (false, true);
+    end.side_by_side(&uids, |answer| {
+        any = true;
+        match answer {
+            Ok(words) => out.line(words),
+            Err(words) => {
+                all = false;
+                complain(words);
+                Ok(())
             }
         }
+    })?;
+    if !any && !options.all {
+        complain("there is no such session; `idtokenctl list` shows those there are");
     }
-    Ok(found)
+    Ok(all && (any || options.all))
+}
+
+/// What all threads of one run share.
+struct End<'a> {
+    config: &'a Config,
+    host: &'a Host,
+    log: &'a Syslog,
+    options: &'a EndOptions,
+    /// A name that only the records know.
+    user: Option<&'a str>,
+}
+
+impl End<'_> {
+    /// Every user's sessions; the first answer that could not be written, after all was done.
+    fn side_by_side<E>(
+        &self,
+        uids: &[u32],
+        mut say: impl FnMut(Answer) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let next = AtomicUsize::new(0);
+        let (answers, answered) = channel();
+        std::thread::scope(|scope| {
+            for _ in 0..uids.len().min(SIDE_BY_SIDE) {
+                let (answers, next) = (answers.clone(), &next);
+                scope.spawn(move || {
+                    while let Some(uid) = uids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.user(*uid, &answers);
+                    }
+                });
+            }
+            drop(answers);
+            answered.into_iter().try_for_each(&mut say)
+        })
+    }
+
+    /// One user's sessions, one after the other. That nobody listens any more ends nothing early.
+    fn user(&self, uid: u32, answers: &Sender<Answer>) {
+        let say = |answer| drop(answers.send(answer));
+        let in_vain = |error| Err(format!("the sessions of uid {uid}: {error}"));
+        match Sessions::existing(&self.config.state_dir, uid, self.host.euid) {
+            Ok(None) => {}
+            Ok(Some(sessions)) => match sessions.names() {
+                Ok(names) => names
+                    .iter()
+                    .filter(|name| self.is_wanted(&sessions, name))
+                    .for_each(|name| say(self.session(&sessions, name))),
+                Err(error) => say(in_vain(error)),
+            },
+            Err(error) => say(in_vain(error)),
+        }
+    }
+
+    fn is_wanted(&self, sessions: &Sessions, name: &RecordName) -> bool {
+        let is_session = match self.options.session {
+            Some(wanted) => wanted.0 == name.session,
+            None => true,
+        };
+        let is_user = || match self.user {
+            Some(user) => {
+                matches!(sessions.read(name), Ok(Some(record)) if record.user.name == *user)
+            }
+            None => true,
+        };
+        is_session && is_user()
+    }
+
+    fn session(&self, sessions: &Sessions, name: &RecordName) -> Answer {
+        match revoke(sessions, name, self.config, self.host, self.log) {
+            Ok(Some(record)) => Ok(format!(
+                "session {} of {}: its token is gone. Copies of it work until they expire: \
+                 `idtokenctl revoke-expr --session {}`",
+                record.session, record.user.name, record.session
+            )),
+            Ok(None) => Ok(format!("session {}: it has just ended", name.session)),
+            Err(error) => Err(format!("session {}: {error}", name.session)),
+        }
+    }
 }

@@ -39,25 +39,24 @@ const NOT_WELL: u8 = 1;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match &args.command {
-        Command::Reconcile(options) if supervise::is_worker() => {
-            let code = answer(reconcile::run(&args, options, &mut Output::stdout()));
-            supervise::last_words(code);
-            ExitCode::from(code)
-        }
-        Command::Reconcile(_) => supervise::run(&mut Output::stdout()).unwrap_or_else(|error| {
+    // These work on homes, any of which may hold the process.
+    let works = matches!(args.command, Command::Reconcile(_) | Command::End(_));
+    if works && !supervise::is_worker() {
+        return supervise::run(&mut Output::stdout()).unwrap_or_else(|error| {
             output::complain(&error);
             ExitCode::FAILURE
-        }),
-        _ => ExitCode::from(answer(
-            run(&args).map(|is_well| if is_well { WELL } else { NOT_WELL }),
-        )),
+        });
     }
+    let code = answer(run(&args));
+    if works {
+        supervise::last_words(code);
+    }
+    ExitCode::from(code)
 }
 
-fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
+fn run(args: &Args) -> Result<u8, Box<dyn Error>> {
     let mut out = Output::stdout();
-    match &args.command {
+    let is_well = match &args.command {
         Command::Check(options) => check::run(args, options, &mut out),
         Command::List(options) => list::run(args, options, &mut out),
         Command::Verify(options) => verify::run(args, options, &mut out),
@@ -65,8 +64,9 @@ fn run(args: &Args) -> Result<bool, Box<dyn Error>> {
         Command::End(options) => end::run(args, options, &mut out),
         Command::RevokeExpr(options) => revoke::run(args, options, &mut out),
         // It has exit codes of its own.
-        Command::Reconcile(_) => Ok(false),
-    }
+        Command::Reconcile(options) => return reconcile::run(args, options, &mut out),
+    }?;
+    Ok(if is_well { WELL } else { NOT_WELL })
 }
 
 /// The exit code, with the reason on standard error if nothing could be done.

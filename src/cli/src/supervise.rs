@@ -1,9 +1,10 @@
-//! Runs a reconcile in a process of its own and does not wait for that process.
+//! Runs what works on homes in a process of its own and does not wait for that process.
 //!
 //! A file server in user space that has taken a request and stalls holds the
 //! thread that asked for as long as it likes, kill -9 or not (fuse's
 //! request_wait_answer), and a process ends only with its last thread. Whoever
-//! waited for it, systemd above all, would start no other reconcile meanwhile.
+//! waited for it, systemd above all, would start no other reconcile meanwhile, and a package
+//! that ends all tokens before it is removed would never go.
 
 use std::error::Error;
 use std::ffi::OsStr;

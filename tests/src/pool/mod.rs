@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub use host::Host;
 pub use plan::{DOMAIN, Named, Plan, Role};
 pub use root::Suite;
-pub use ssh::{Ssh, Told};
+pub use ssh::{Ssh, Stay, Told};
 
 use crate::command::must;
 use crate::host::Squash;
