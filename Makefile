@@ -10,6 +10,7 @@ PAMDIR  ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR  ?= $(PREFIX)/share/doc/pam_idtoken
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 MANDIR  ?= $(PREFIX)/share/man
 # Debian's zsh looks in share/zsh/vendor-completions.
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
@@ -65,8 +66,8 @@ bench: setup build
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.
 install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
-	install -d $(addprefix $(DESTDIR),$(PAMDIR) $(SBINDIR) $(DOCDIR)/docs $(UNITDIR) $(MANDIR)/man5 \
-		$(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	install -d $(addprefix $(DESTDIR),$(PAMDIR) $(SBINDIR) $(DOCDIR)/docs $(UNITDIR) $(TMPFILESDIR) \
+		$(MANDIR)/man5 $(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
 	install -m 644 $(BUILT)/libpam_idtoken.so $(DESTDIR)$(PAMDIR)/pam_idtoken.so
 	install -m 755 $(BUILT)/idtokenctl $(DESTDIR)$(SBINDIR)/idtokenctl
 	install -m 644 README.md docs/pam_idtoken.toml pam.d/debian-sshd pam.d/redhat-sshd \
@@ -82,6 +83,9 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 			packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && \
 		chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done
+	sed -e 's|@STATEDIR@|$(STATEDIR)|' packaging/tmpfiles/pam_idtoken.conf \
+		> $(DESTDIR)$(TMPFILESDIR)/pam_idtoken.conf
+	chmod 644 $(DESTDIR)$(TMPFILESDIR)/pam_idtoken.conf
 
 $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl: $(SOURCES)
 	$(MAKE) --no-print-directory build
