@@ -20,6 +20,10 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 STATEDIR ?= /var/lib/pam_idtoken
 
 BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
+# What packages are made of, where they go, and dpkg's name of the architecture if it is another.
+PACKAGED ?= $(BUILT)
+PACKAGES ?= $(or $(CARGO_TARGET_DIR),target)/packages
+DEB_ARCH ?=
 UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
            run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
@@ -27,10 +31,11 @@ SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.to
 AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
 FOR_BUILD = gcc libc6-dev libpam0g-dev
 FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
+FOR_DEB   = debhelper dpkg-dev
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
-.PHONY: portable portable-aarch64 dist sbom
+.PHONY: deb portable portable-aarch64 dist sbom
 
 build: setup-build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken -p idtokenctl
@@ -62,6 +67,11 @@ bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
+
+# The package of Debian and Ubuntu, of what PACKAGED has.
+deb: $(PACKAGED)/libpam_idtoken.so $(PACKAGED)/idtokenctl
+	@tools/need $(FOR_DEB)
+	@packaging/deb/build $(PACKAGED) $(PACKAGES) $(DEB_ARCH)
 
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.
