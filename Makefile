@@ -58,7 +58,7 @@ ring2: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
 	$(CARGO) test --release --locked -p pam_idtoken_tests --lib --test ring2
 
-ring3: setup build
+ring3: setup build deb
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3 --no-run
 	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring3

@@ -5,6 +5,7 @@
 
 mod check;
 mod condor;
+mod deb;
 mod discovery;
 mod failures;
 mod planted;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         surroundings::TESTS,
         releases::TESTS,
         pools::TESTS,
+        deb::TESTS,
         // Last: from here on hosts have reconcilers.
         reconcile::TESTS,
     ]
@@ -60,7 +62,8 @@ fn main() -> ExitCode {
                 let pool = pool.ok_or("only listed")?;
                 // Installing again is harmless; any test can run alone.
                 let prepares_itself = |tests: &[Test]| tests.iter().any(|(own, _)| *own == name);
-                if !prepares_itself(condor::BEFORE) && !prepares_itself(reconcile::TESTS) {
+                let own_hosts = prepares_itself(deb::TESTS) || prepares_itself(reconcile::TESTS);
+                if !prepares_itself(condor::BEFORE) && !own_hosts {
                     pool.install(&Build::find());
                 }
                 test(pool);

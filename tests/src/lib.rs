@@ -10,14 +10,16 @@ use std::path::PathBuf;
 
 /// Where the release build is: `IDTOKEN_BUILD_DIR`, or else `target/release`.
 pub fn build_dir() -> PathBuf {
-    std::env::var_os("IDTOKEN_BUILD_DIR").map_or_else(
-        || {
-            let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-            let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-            target
-                .unwrap_or_else(|| workspace.join("target"))
-                .join("release")
-        },
-        PathBuf::from,
-    )
+    std::env::var_os("IDTOKEN_BUILD_DIR").map_or_else(|| target().join("release"), PathBuf::from)
+}
+
+/// Where `make deb` puts its package: `IDTOKEN_PACKAGES`, or else `target/packages`.
+pub fn packages_dir() -> PathBuf {
+    std::env::var_os("IDTOKEN_PACKAGES").map_or_else(|| target().join("packages"), PathBuf::from)
+}
+
+fn target() -> PathBuf {
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| workspace.join("target"))
 }

@@ -7,6 +7,7 @@
 mod host;
 mod machine;
 mod network;
+mod package;
 mod plan;
 mod root;
 mod ssh;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use host::Host;
+pub use package::Package;
 pub use plan::{DOMAIN, Named, Plan, Role};
 pub use root::Suite;
 pub use ssh::{Ssh, Stay, Told};
@@ -59,6 +61,7 @@ pub struct Pool {
     net: u8,
     key: PathBuf,
     hosts: Vec<Host>,
+    has_condor: bool,
 }
 
 impl Pool {
@@ -88,6 +91,7 @@ impl Pool {
             net,
             key: root.join("id"),
             hosts: Vec::new(),
+            has_condor: plan.suite.has_condor(),
         };
         let others = plan.beside.map_or_else(String::new, Self::names);
         for named in plan.hosts {
@@ -219,21 +223,30 @@ impl Pool {
     /// Waits until all access points are in the collector and every sshd answers.
     pub fn wait_until_it_answers(&self) {
         let end = Instant::now() + BOOT;
-        let ask = ["condor_status", "-schedd", "-af", "Name"];
         loop {
-            let answer = self.asked().run(&ask);
-            if answer.stdout.lines().count() == self.access_points().count()
-                && self.hosts.iter().all(Host::has_sshd)
-            {
+            let (is_known, said) = self.schedds_are_known();
+            if is_known && self.hosts.iter().all(Host::has_sshd) {
                 return;
             }
             assert!(
                 Instant::now() < end,
                 "the pool does not answer: {}",
-                self.state(&answer.all())
+                self.state(&said)
             );
             std::thread::sleep(Duration::from_millis(300));
         }
+    }
+
+    /// Whether the collector has every access point, and what was said; a pool without HTCondor
+    /// has none to ask.
+    fn schedds_are_known(&self) -> (bool, String) {
+        if !self.has_condor {
+            return (true, String::new());
+        }
+        let ask = ["condor_status", "-schedd", "-af", "Name"];
+        let answer = self.asked().run(&ask);
+        let known = answer.stdout.lines().count();
+        (known == self.access_points().count(), answer.all())
     }
 
     /// The host that is asked about the pool.

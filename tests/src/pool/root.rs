@@ -16,6 +16,8 @@ const VERSION: u32 = 4;
 /// A release of Debian, and with it one of HTCondor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
+    /// Debian 11: glibc 2.31, OpenSSH 8.4, systemd 247, a /lib of its own, and no HTCondor.
+    Bullseye,
     /// Debian 13: HTCondor 23.9.
     Trixie,
     /// Debian's unstable: HTCondor 25.14 or later.
@@ -25,6 +27,7 @@ pub enum Suite {
 impl Suite {
     fn name(self) -> &'static str {
         match self {
+            Self::Bullseye => "bullseye",
             Self::Trixie => "trixie",
             Self::Sid => "sid",
         }
@@ -34,12 +37,39 @@ impl Suite {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Trixie => &[],
-            Self::Sid => &["--aptopt=Acquire::Check-Valid-Until \"false\""],
+            Self::Bullseye | Self::Sid => &["--aptopt=Acquire::Check-Valid-Until \"false\""],
+        }
+    }
+
+    /// Whether it has packages of HTCondor.
+    pub(super) fn has_condor(self) -> bool {
+        self != Self::Bullseye
+    }
+
+    fn packages(self) -> String {
+        let condor = if self.has_condor() { ",condor" } else { "" };
+        format!("{PACKAGES}{condor}")
+    }
+
+    /// The services that a host starts.
+    fn services(self) -> &'static str {
+        if self.has_condor() {
+            "condor ssh"
+        } else {
+            "ssh"
+        }
+    }
+
+    /// What its sshd has to be told, and that of Debian 11 does not know: logins come in crowds.
+    fn sshd(self) -> &'static str {
+        match self {
+            Self::Bullseye => "",
+            Self::Trixie | Self::Sid => "PerSourcePenalties no\n",
         }
     }
 }
 
-const PACKAGES: &str = "bindfs,condor,dbus,fuse3,iproute2,libpam-modules,libpam-systemd,\
+const PACKAGES: &str = "bindfs,dbus,fuse3,iproute2,libpam-modules,libpam-systemd,\
                         openssh-client,openssh-server,procps,systemd,systemd-sysv,tmux";
 
 /// The directory with `root`, `pool-home` (what becomes /home) and the ssh key
@@ -67,7 +97,7 @@ pub(super) fn ready(suite: Suite) -> PathBuf {
 fn build(suite: Suite, dir: &Path) {
     let root = dir.join("root");
     fs::create_dir_all(dir).unwrap();
-    let include = format!("--include={PACKAGES}");
+    let include = format!("--include={}", suite.packages());
     let bootstrap = || {
         must("rm", &["-rf", path(&root)]);
         let mut command = Command::new("mmdebstrap");
@@ -81,12 +111,15 @@ fn build(suite: Suite, dir: &Path) {
         bootstrap().must();
     }
     add_users(&root);
-    open_the_door(dir, &root);
+    open_the_door(suite, dir, &root);
     // What no host of the pool needs.
+    let services = suite.services();
     in_root(
         &root,
-        "systemctl enable condor ssh; systemctl mask rpcbind.service rpcbind.socket \
-         systemd-resolved systemd-networkd nfs-client.target || true",
+        &format!(
+            "systemctl enable {services}; systemctl mask rpcbind.service rpcbind.socket \
+             systemd-resolved systemd-networkd nfs-client.target || true"
+        ),
     );
     must(
         "cp",
@@ -111,7 +144,7 @@ fn add_users(root: &Path) {
 }
 
 /// One ssh key lets everybody in, with a home and without.
-fn open_the_door(dir: &Path, root: &Path) {
+fn open_the_door(suite: Suite, dir: &Path, root: &Path) {
     let key = dir.join("id");
     must(
         "ssh-keygen",
@@ -120,8 +153,10 @@ fn open_the_door(dir: &Path, root: &Path) {
     fs::copy(dir.join("id.pub"), root.join("etc/ssh/authorized_keys")).unwrap();
     fs::write(
         root.join("etc/ssh/sshd_config.d/pool.conf"),
-        "AuthorizedKeysFile /etc/ssh/authorized_keys\nMaxStartups 200\nUseDNS no\n\
-         PerSourcePenalties no\n",
+        format!(
+            "AuthorizedKeysFile /etc/ssh/authorized_keys\nMaxStartups 200\nUseDNS no\n{}",
+            suite.sshd()
+        ),
     )
     .unwrap();
     // A login that meets the user manager of a session just ended, ten seconds after it, may wait
