@@ -23,7 +23,8 @@ pub(super) fn is_clean(host: &Host) {
 }
 
 pub(super) fn leaves_nothing(_: &Pool) {
-    let pool = pool_with(&Package::find());
+    let package = Package::find();
+    let pool = pool_with(&package);
     let ap1 = pool.host("ap1");
     let alice = pool.ssh("alice", "ap1").stay();
     ap1.sh(&format!("echo 'store = \"private\"' >>{CONFIG}"));
@@ -71,6 +72,15 @@ pub(super) fn leaves_nothing(_: &Pool) {
     assert_eq!(lines, "");
 
     ap1.sh("pkill -x sleep");
+    ap1.apt_remove("purge").must();
+    is_clean(ap1);
+
+    // Where systemd does not run units are enabled, and started by the next boot.
+    ap1.apt_install_into_image(&package).must();
+    let units = "cd /usr/lib/systemd/system; systemctl is-enabled *pam_idtoken*; \
+                 systemctl is-active *pam_idtoken* || true";
+    let (enabled, inactive) = ("enabled\n".repeat(4), "inactive\n".repeat(4));
+    assert_eq!(ap1.sh(units), enabled + &inactive);
     ap1.apt_remove("purge").must();
     is_clean(ap1);
 }

@@ -51,15 +51,26 @@ fn file_name(version: &str) -> String {
 
 impl Host {
     /// What an administrator types: `apt install ./pam-idtoken_*.deb`; also to upgrade.
-    #[track_caller]
     pub fn apt_install(&self, package: &Package) -> Answer {
-        let name = package.0.file_name().unwrap().to_str().unwrap();
-        self.write(
-            &format!("/root/{name}"),
-            fs::read(&package.0).unwrap(),
-            0o644,
-        );
+        let name = self.bring(package);
         self.apt(&format!("cd /root; apt-get install -y ./{name}"))
+    }
+
+    /// The same where systemd does not run, as when an image is built.
+    pub fn apt_install_into_image(&self, package: &Package) -> Answer {
+        let name = self.bring(package);
+        self.apt(&format!(
+            "unshare --mount sh -ec 'mount -t tmpfs tmpfs /run/systemd
+             cd /root; apt-get install -y ./{name}'"
+        ))
+    }
+
+    /// Puts the package into /root; its name there.
+    fn bring(&self, package: &Package) -> String {
+        let name = package.0.file_name().unwrap().to_str().unwrap();
+        let bytes = fs::read(&package.0).unwrap();
+        self.write(&format!("/root/{name}"), bytes, 0o644);
+        name.to_owned()
     }
 
     /// `apt remove pam-idtoken` or `apt purge pam-idtoken`.
