@@ -20,10 +20,11 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 STATEDIR ?= /var/lib/pam_idtoken
 
 BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
-# What packages are made of, where they go, and dpkg's name of the architecture if it is another.
-PACKAGED ?= $(BUILT)
-PACKAGES ?= $(or $(CARGO_TARGET_DIR),target)/packages
-DEB_ARCH ?=
+# What packages are for, what they are made of, and where they go.
+ARCH     ?= $(shell uname -m)
+PORTABLE = $(or $(CARGO_TARGET_DIR),target)/portable/$(ARCH)-unknown-linux-gnu/release
+PACKAGES = $(or $(CARGO_TARGET_DIR),target)/packages
+DEB_ARCH = $(subst aarch64,arm64,$(subst x86_64,amd64,$(ARCH)))
 UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
            run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
@@ -35,7 +36,7 @@ FOR_DEB   = debhelper dpkg-dev
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
-.PHONY: deb portable portable-aarch64 dist sbom
+.PHONY: deb portable dist sbom
 
 build: setup-build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken -p idtokenctl
@@ -68,10 +69,16 @@ bench: setup build
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
 
-# The package of Debian and Ubuntu, of what PACKAGED has.
-deb: $(PACKAGED)/libpam_idtoken.so $(PACKAGED)/idtokenctl
+# What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
+# same bytes. ARCH is x86_64 or aarch64.
+portable: setup-cargo
+	@tools/need gcc libc6-dev
+	@tools/portable $(ARCH)
+
+# The package of Debian and Ubuntu.
+deb: portable
 	@tools/need $(FOR_DEB)
-	@packaging/deb/build $(PACKAGED) $(PACKAGES) $(DEB_ARCH)
+	@packaging/deb/build $(PORTABLE) $(PACKAGES) $(DEB_ARCH)
 
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.
@@ -97,28 +104,21 @@ install: $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 		> $(DESTDIR)$(TMPFILESDIR)/pam_idtoken.conf
 	chmod 644 $(DESTDIR)$(TMPFILESDIR)/pam_idtoken.conf
 
+# Where somebody says what to install (BUILT=...), it is there.
+ifeq ($(origin BUILT),file)
 $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl: $(SOURCES)
 	$(MAKE) --no-print-directory build
-
-# What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
-# same bytes. In target/portable/ARCH-unknown-linux-gnu/release.
-portable: setup-cargo
-	@tools/need gcc libc6-dev
-	tools/portable x86_64
-
-portable-aarch64: setup-cargo
-	@tools/need gcc libc6-dev
-	tools/portable aarch64
+endif
 
 # The commit that is checked out as a source archive with all its crates, in target/packages: it
 # builds without a network.
 dist: setup-cargo
-	tools/dist
+	@tools/dist
 
 # What is in the module and in idtokenctl, as CycloneDX, in target/packages.
 sbom: setup-cargo
 	@tools/need gcc libc6-dev
-	tools/sbom
+	@tools/sbom
 
 # The manual page and the completions of idtokenctl: a test fails where they are out of date.
 documents: setup-build
