@@ -5,7 +5,9 @@ CARGO   ?= cargo
 DESTDIR ?=
 PREFIX  ?= /usr
 # Where libpam looks for modules: Debian's multiarch directory, else Red Hat's.
-MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null)
+# A Debian host that only installs has neither dpkg-dev nor gcc to ask for it.
+MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null || \
+              { cd /usr/lib && ls -d $$(uname -m)-linux-gnu; } 2>/dev/null)
 PAMDIR  ?= $(if $(MULTIARCH),/usr/lib/$(MULTIARCH)/security,/usr/lib64/security)
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR  ?= $(PREFIX)/share/doc/pam_idtoken
