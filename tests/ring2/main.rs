@@ -5,6 +5,7 @@
 mod binary;
 mod codes;
 mod discovery;
+mod documents;
 mod failures;
 mod homes;
 mod hosts;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         .chain(binary::TESTS)
         .chain(discovery::TESTS)
         .chain(discovery::trouble::TESTS)
+        .chain(documents::TESTS)
         .chain(failures::TESTS)
         .chain(homes::TESTS)
         .chain(hosts::TESTS)

@@ -1,6 +1,7 @@
 //! What rings 2 and 3, the demonstrations and the benchmark are made of.
 
 pub mod command;
+pub mod documents;
 pub mod host;
 pub mod pool;
 pub mod signal;
