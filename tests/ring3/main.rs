@@ -7,6 +7,7 @@ mod check;
 mod condor;
 mod deb;
 mod discovery;
+mod documents;
 mod failures;
 mod planted;
 mod policy;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         releases::TESTS,
         pools::TESTS,
         deb::TESTS,
+        documents::TESTS,
         // Last: from here on hosts have reconcilers.
         reconcile::TESTS,
     ]
@@ -61,9 +63,12 @@ fn main() -> ExitCode {
             Trial::test(name, move || {
                 let pool = pool.ok_or("only listed")?;
                 // Installing again is harmless; any test can run alone.
-                let prepares_itself = |tests: &[Test]| tests.iter().any(|(own, _)| *own == name);
-                let own_hosts = prepares_itself(deb::TESTS) || prepares_itself(reconcile::TESTS);
-                if !prepares_itself(condor::BEFORE) && !own_hosts {
+                let prepare_themselves = [condor::BEFORE, deb::TESTS, documents::TESTS, reconcile::TESTS];
+                if !prepare_themselves
+                    .concat()
+                    .iter()
+                    .any(|(own, _)| *own == name)
+                {
                     pool.install(&Build::find());
                 }
                 test(pool);

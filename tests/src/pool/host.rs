@@ -79,7 +79,8 @@ impl Host {
         self.place.role != Role::CentralManager
     }
 
-    pub(super) fn leader(&self) -> i32 {
+    /// Its init, by its id outside of it.
+    pub fn leader(&self) -> i32 {
         self.running.lock().unwrap().leader
     }
 

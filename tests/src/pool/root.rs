@@ -11,7 +11,7 @@ use std::process::Command;
 use super::path;
 use crate::command::{must, run};
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// A release of Debian, and with it one of HTCondor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,8 @@ impl Suite {
     }
 }
 
-const PACKAGES: &str = "bindfs,dbus,fuse3,iproute2,libpam-modules,libpam-systemd,\
+/// jq, make and man are for who follows the documents on a host.
+const PACKAGES: &str = "bindfs,dbus,fuse3,iproute2,jq,libpam-modules,libpam-systemd,make,man-db,\
                         openssh-client,openssh-server,procps,systemd,systemd-sysv,tmux";
 
 /// The directory with `root`, `pool-home` (what becomes /home) and the ssh key
