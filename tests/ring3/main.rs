@@ -63,7 +63,12 @@ fn main() -> ExitCode {
             Trial::test(name, move || {
                 let pool = pool.ok_or("only listed")?;
                 // Installing again is harmless; any test can run alone.
-                let prepare_themselves = [condor::BEFORE, deb::TESTS, documents::TESTS, reconcile::TESTS];
+                let prepare_themselves = [
+                    condor::BEFORE,
+                    deb::TESTS,
+                    documents::TESTS,
+                    reconcile::TESTS,
+                ];
                 if !prepare_themselves
                     .concat()
                     .iter()
