@@ -12,7 +12,7 @@ use crate::support::timed;
 /// How long it may take from a bare host to a login that works.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Where the newcomer works, on the host.
-const DIR: &str = "/root/pam_idtoken";
+pub(super) const DIR: &str = "/root/pam_idtoken";
 
 /// A way to install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub(super) fn prepare(host: &Host, way: By) {
             make("deb");
             copy("target/packages/*.deb");
             host.sh(&format!("cp {DIR}/target/packages/*.deb {DIR}"));
+            // Whoever sits there answers yes.
+            host.sh("echo 'APT::Get::Assume-Yes \"true\";' >/etc/apt/apt.conf.d/yes");
         }
         By::Source => {
             make("build");

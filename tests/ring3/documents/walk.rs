@@ -21,9 +21,12 @@ pub(super) fn every_command(_: &Pool) {
     newcomer::prepare(ap1, By::Source);
     newcomer::install(ap1, By::Source);
     let walk = Walk::begin(&pool);
-    let passages = passages();
-    for piece in passages.iter().flat_map(pieces) {
-        walk.take(&piece);
+    let pieces: Vec<Piece> = passages().iter().flat_map(pieces).collect();
+    if pieces.iter().any(|piece| is_of_packages(&piece.text)) {
+        newcomer::prepare(pool.host("ap2"), By::Package);
+    }
+    for piece in &pieces {
+        walk.take(piece);
     }
     let failed = walk.failed.take();
     assert!(
@@ -136,11 +139,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// On the first access point; what is about packages on the other, where none of ours was
+    /// installed in another way.
     fn as_root(&self, script: &str) -> Answer {
-        let script = format!("cd /root; {script}");
-        self.pool
-            .host("ap1")
-            .run(&["bash", "-o", "pipefail", "-c", &script])
+        let (host, dir) = if is_of_packages(script) {
+            ("ap2", newcomer::DIR)
+        } else {
+            ("ap1", "/root")
+        };
+        let script = format!("cd {dir}; {script}");
+        let host = self.pool.host(host);
+        host.run(&["bash", "-o", "pipefail", "-c", &script])
     }
 
     fn as_alice(&self, script: &str) -> Answer {
@@ -184,6 +193,11 @@ impl<'a> Walk<'a> {
         let rows = lines.map(|line| serde_json::from_str(line).unwrap());
         (list.code != Some(127)).then(|| rows.collect())
     }
+}
+
+fn is_of_packages(command: &str) -> bool {
+    let first = command.split(' ').next().unwrap_or_default();
+    ["apt", "apt-get", "dpkg", "pam-auth-update"].contains(&first)
 }
 
 /// What a user types in a session, as the users' pages do and all who ask the pool.

@@ -58,6 +58,7 @@ const PROGRAMS: &[&str] = &[
     "ls",
     "make",
     "man",
+    "pam-auth-update",
     "rm",
     "sha256sum",
     "ssh",
