@@ -79,6 +79,23 @@ fn what_is_commented_out_in_the_example_is_the_default() {
     }
 }
 
+#[test]
+fn the_example_can_be_used_with_everything_that_is_commented_out_in_it() {
+    let keys: Vec<&str> = commented().collect();
+    assert_eq!(keys.len(), KEYS.len());
+    // One subject at a time, as its heading has it, then all of them.
+    let subjects = EXAMPLE.split("\n\n").map(|subject| {
+        let lines = subject.lines().filter_map(|line| line.strip_prefix('#'));
+        lines.filter(|line| keys.contains(line)).collect::<Vec<_>>()
+    });
+    for lines in subjects.chain([keys.clone()]) {
+        parse(&lines.join("\n"));
+    }
+    let tables = EXAMPLE.lines().filter_map(|line| line.strip_prefix("#   "));
+    let everything: Vec<&str> = keys.iter().copied().chain(tables).collect();
+    assert_eq!(parse(&everything.join("\n")).tables.len(), 4);
+}
+
 /// The indented blocks of a document.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
