@@ -96,11 +96,12 @@ pub(super) fn prepare(host: &Host, way: By) {
         By::Source => {
             make("build");
             copy("Makefile Cargo.toml Cargo.lock README.md docs packaging pam.d src tools");
+            // What is tested, which may be of another day than the sources.
             let built = Build::find();
             host.sh(&format!("mkdir -p {DIR}/target/release"));
             for file in [built.module, built.tool] {
                 let to = format!("{there}/target/release/");
-                must("cp", &["-a", file.to_str().unwrap(), &to]);
+                must("cp", &[file.to_str().unwrap(), &to]);
             }
         }
     }
