@@ -55,6 +55,24 @@ pub(super) fn told_to_condor(setting: &str) -> String {
     )
 }
 
+/// Makes a drop-in for our unit that has this section, sees that systemd has nothing to say of it,
+/// and takes it back.
+pub(super) fn put_beside_the_unit(drop_in: &str) -> String {
+    let unit = match drop_in.lines().next() {
+        Some("[Service]") => "pam_idtoken-reconcile.service",
+        Some("[Path]") => "pam_idtoken-reconcile.path",
+        Some("[Timer]") => "pam_idtoken-reconcile.timer",
+        _ => "run-pam_idtoken-tokens.mount",
+    };
+    format!(
+        "dir=/etc/systemd/system/{unit}.d; mkdir -p $dir; cat >$dir/document.conf <<'E'
+{drop_in}
+E
+         said=$(systemd-analyze verify {unit} 2>&1); rm $dir/document.conf; rmdir $dir
+         echo \"$said\"; ! echo \"$said\" | grep -q document.conf"
+    )
+}
+
 /// Prints the last line of a login.
 pub(super) const A_LINE: &str =
     "journalctl -q -o cat SYSLOG_FACILITY=10 | grep 'token opened user=' | tail -1";

@@ -96,6 +96,9 @@ impl<'a> Walk<'a> {
             Some(Kind::Condor) => {
                 self.check(piece, &self.as_root(&meant::told_to_condor(text)), 0);
             }
+            Some(Kind::Unit) => {
+                self.check(piece, &self.as_root(&meant::put_beside_the_unit(text)), 0);
+            }
             Some(Kind::Log) => meant::is_like_a_line(piece, &self.as_root(meant::A_LINE)),
             Some(Kind::Json) => {
                 let command = meant::an_object_like(piece);

@@ -19,6 +19,8 @@ pub enum Kind {
     Log,
     /// An object that idtokenctl prints or the audit has.
     Json,
+    /// A drop-in of a unit of systemd.
+    Unit,
     /// A setting of sshd_config.
     Sshd,
     /// A setting of HTCondor.
@@ -66,7 +68,7 @@ const PROGRAMS: &[&str] = &[
     "systemd-run",
 ];
 
-/// The pieces of a passage: a configuration is one, of all else each line is.
+/// The pieces of a passage: a configuration is one, and a drop-in; of all else each line is.
 pub fn pieces(passage: &Passage) -> Vec<Piece> {
     let piece = |kind, text: &str| Piece {
         passage: passage.clone(),
@@ -75,6 +77,9 @@ pub fn pieces(passage: &Passage) -> Vec<Piece> {
     };
     if is_toml(&passage.text) {
         return vec![piece(Some(Kind::Toml), &passage.text)];
+    }
+    if is_of_a_unit(&passage.text) {
+        return vec![piece(Some(Kind::Unit), &passage.text)];
     }
     let lines = passage.text.replace("\\\n", "");
     let lines = lines.lines().filter(|line| !is_explanation(line));
@@ -158,6 +163,12 @@ fn is_toml(text: &str) -> bool {
     })
 }
 
+/// Whether it begins with a section that a unit of systemd may have.
+fn is_of_a_unit(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    ["[Service]", "[Path]", "[Timer]", "[Mount]"].contains(&first)
+}
+
 /// `UsePAM yes`: a word in mixed case and its value.
 fn is_setting_of_sshd(text: &str) -> bool {
     let Some((name, value)) = text.split_once(' ') else {
@@ -226,6 +237,7 @@ mod tests {
     fn a_line_is_what_it_looks_like() {
         for (text, kind) in [
             ("[[token]]\n\nname = \"x\"", Kind::Toml),
+            ("[Service]\nPrivateIPC=no", Kind::Unit),
             ("session    optional     pam_idtoken.so", Kind::Pam),
             ("* * * * * root /bin/true", Kind::Cron),
             ("_CONDOR_X=1 condor_ping READ", Kind::Shell),
