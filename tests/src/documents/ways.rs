@@ -91,15 +91,6 @@ pub const WAYS: &[(&str, Way)] = &[
         As("grep -x '@include common-session' /etc/pam.d/sshd"),
     ),
     ("idtokenctl end", As("idtokenctl end --help")),
-    (
-        "systemctl edit pam_idtoken-reconcile.path",
-        As(
-            r#"echo "shift \$((\$# - 1)); sed -i '2a [Path]\nPathChanged=/root/keys' \$1" >/root/editor
-              export SYSTEMD_EDITOR='sh /root/editor'
-              script -qec 'systemctl edit pam_idtoken-reconcile.path' /dev/null
-              systemctl show -p Paths pam_idtoken-reconcile.path | grep /root/keys"#,
-        ),
-    ),
     // What has to be there first.
     (
         "rm ~/.condor/tokens.d/idtokentest",
@@ -148,9 +139,17 @@ pub fn is_of_enterprise_linux(text: &str) -> bool {
     ENTERPRISE_LINUX.contains(&first) || text.contains("{include if ")
 }
 
-/// The whole command, where a sentence has only its end.
+/// The whole command, where a sentence has only its end; with an editor that writes by itself.
 pub fn whole(text: &str) -> String {
     let with = |before: &str| format!("idtokenctl {before}{text}");
+    if let Some(unit) = text.strip_prefix("systemctl edit ") {
+        return format!(
+            "echo \"sed -i '2a [Unit]' \\${{@: -1}}\" >/root/editor
+             export SYSTEMD_EDITOR='bash /root/editor'
+             script -qec 'systemctl edit {unit}' /dev/null
+             systemctl cat {unit} | grep override.conf"
+        );
+    }
     match text.split(' ').next() {
         Some("check" | "end" | "list" | "reconcile" | "verify") => with(""),
         Some("--since") => with("revoke-expr "),
