@@ -25,20 +25,25 @@ BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
 # What packages are for, what they are made of, and where they go.
 ARCH     ?= $(shell uname -m)
 PORTABLE = $(or $(CARGO_TARGET_DIR),target)/portable/$(ARCH)-unknown-linux-gnu/release
-PACKAGES = $(or $(CARGO_TARGET_DIR),target)/packages
+PACKAGED ?= $(PORTABLE)
+PACKAGES ?= $(or $(CARGO_TARGET_DIR),target)/packages
 DEB_ARCH = $(subst aarch64,arm64,$(subst x86_64,amd64,$(ARCH)))
 UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
            run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
+VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+# When this was committed; of an archive without git, when its changelog was written.
+COMMITTED = $(shell tools/source-date)
 # Pools of booted hosts are made by root.
 AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
 FOR_BUILD = gcc libc6-dev libpam0g-dev
 FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
 FOR_DEB   = debhelper dpkg-dev
+FOR_RPM   = rpm
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
-.PHONY: deb portable dist sbom
+.PHONY: deb rpm portable dist sbom
 
 build: setup-build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken -p idtokenctl
@@ -78,9 +83,19 @@ portable: setup-cargo
 	@tools/portable $(ARCH)
 
 # The package of Debian and Ubuntu.
-deb: portable
+deb: $(if $(filter $(PORTABLE),$(PACKAGED)),portable)
 	@tools/need $(FOR_DEB)
-	@packaging/deb/build $(PORTABLE) $(PACKAGES) $(DEB_ARCH)
+	@packaging/deb/build $(PACKAGED) $(PACKAGES) $(DEB_ARCH)
+
+# The rpm of Enterprise Linux and Fedora.
+rpm: $(if $(filter $(PORTABLE),$(PACKAGED)),portable)
+	@tools/need $(FOR_RPM)
+	@install -d $(PACKAGES)
+	@SOURCE_DATE_EPOCH=$(COMMITTED) rpmbuild -bb --quiet --target $(ARCH)-linux \
+		--define "idtoken_version $(VERSION)" --define "idtoken_built $(abspath $(PACKAGED))" \
+		--define "_builddir $(CURDIR)" --define "_rpmdir $(abspath $(PACKAGES))" \
+		--define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
+		--define "_topdir $(abspath $(PACKAGES))/rpmbuild" packaging/rpm/pam-idtoken.spec
 
 # Builds only what is not there or older than its source, so that root need not build after
 # `make build`.

@@ -1,0 +1,10 @@
+# After the files were removed: $1 is 0 when the package is gone, 1 and more after an update.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || :
+    # Never the mount: to restart it is to take the tokens of open sessions away.
+    [ "$1" -eq 0 ] ||
+        systemctl try-restart pam_idtoken-reconcile.timer pam_idtoken-reconcile.path || :
+fi
+[ "$1" -eq 0 ] || exit 0
+# What does not outlive a boot. Stores that could not be unmounted are left to their users.
+rm -rf --one-file-system /run/pam_idtoken || :
