@@ -59,10 +59,13 @@ if [ -d /run/systemd/system ]; then
     # shellcheck disable=SC2086
     systemctl stop $timers || :
 fi
-idtokenctl=/usr/sbin/idtokenctl
-if ! "$idtokenctl" end --all; then
-    echo "pam-idtoken: some tokens are left, and expire; see above." >&2
+# By systemd, since rpm may hide homes from its scripts (rpm-plugin-unshare).
+if [ -d /run/systemd/system ]; then
+    end='systemd-run --quiet --wait --collect --pipe /usr/sbin/idtokenctl end --all'
+else
+    end='/usr/sbin/idtokenctl end --all'
 fi
+$end || echo "pam-idtoken: some tokens are left, and expire; the lines above say which." >&2
 if [ -d /run/systemd/system ]; then
     systemctl stop run-pam_idtoken-tokens.mount || :
 fi
