@@ -52,21 +52,26 @@ if [ -n "$left" ]; then
 fi
 
 timers='pam_idtoken-reconcile.timer pam_idtoken-reconcile.path pam_idtoken-reconcile.service'
-# shellcheck disable=SC2086
-systemctl --no-reload disable $timers run-pam_idtoken-tokens.mount || :
 if [ -d /run/systemd/system ]; then
     # Before tokens are ended: nothing must give a session another one.
     # shellcheck disable=SC2086
     systemctl stop $timers || :
 fi
-# By systemd, since rpm may hide homes from its scripts (rpm-plugin-unshare).
+# shellcheck disable=SC2086
+systemctl --no-reload --quiet disable $timers run-pam_idtoken-tokens.mount || :
+
+# By systemd if it can be, since rpm may hide homes from its scripts (rpm-plugin-unshare).
+end_tokens() {
+    if [ -d /run/systemd/system ] && systemd-run --quiet --wait --collect --pipe \
+        /usr/sbin/idtokenctl end --all; then
+        return
+    fi
+    /usr/sbin/idtokenctl end --all
+}
+end_tokens || echo "pam-idtoken: some tokens are left, and expire; the lines above say which." >&2
+
 if [ -d /run/systemd/system ]; then
-    end='systemd-run --quiet --wait --collect --pipe /usr/sbin/idtokenctl end --all'
-else
-    end='/usr/sbin/idtokenctl end --all'
-fi
-$end || echo "pam-idtoken: some tokens are left, and expire; the lines above say which." >&2
-if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload || :
     systemctl stop run-pam_idtoken-tokens.mount || :
 fi
 exit 0
