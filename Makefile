@@ -77,7 +77,7 @@ bench: setup build
 	$(AS_ROOT) $(BUILT)/bench-reconcile
 
 # What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
-# same bytes. ARCH is x86_64 or aarch64.
+# same bytes with the same rustc. ARCH is x86_64 or aarch64.
 portable: setup-cargo
 	@tools/need gcc libc6-dev
 	@tools/portable $(ARCH)
