@@ -111,9 +111,10 @@ fn read_into(
         let (Some(control), Some(module)) = (words.next(), words.next()) else {
             continue;
         };
-        if control == "include" || control == "substack" {
+        let is = |word| control.eq_ignore_ascii_case(word);
+        if is("include") || is("substack") {
             let mut within = within.to_vec();
-            if control == "substack" {
+            if is("substack") {
                 within.push(stack.len());
             }
             read_into(stack, dir, module, &within, depth - 1)?;
@@ -130,19 +131,24 @@ fn read_into(
     Ok(())
 }
 
-/// Lines without comments, those ending in a backslash joined with the next.
+/// Lines without comments. One that ends in a backslash, blanks behind it or not, goes on in the
+/// next; a comment ends it all the same, and so does an empty line, as since libpam 1.6.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
         let (number, mut joined) = open.take().unwrap_or((index + 1, String::new()));
-        if let Some(start) = line.strip_suffix('\\') {
+        let goes_on = if line.contains('#') {
+            None
+        } else {
+            line.trim_end().strip_suffix('\\')
+        };
+        if let Some(start) = goes_on {
             joined.push_str(start);
             joined.push(' ');
             open = Some((number, joined));
         } else {
-            joined.push_str(line);
+            joined.push_str(line.split('#').next().unwrap_or_default());
             lines.push((number, joined));
         }
     }
@@ -259,6 +265,31 @@ mod tests {
             .map(|(place, kind)| (place.rsplit('/').next().unwrap(), kind.as_str()))
             .collect();
         assert_eq!(found, [("login:2", "session"), ("sshd:1", "auth")]);
+    }
+
+    #[test]
+    fn lines_go_on_where_libpam_lets_them() {
+        let joined = |text: &str| -> Vec<(usize, String)> {
+            let lines = logical_lines(text).into_iter();
+            let lines = lines.map(|(number, line)| (number, split(&line).join(" ")));
+            lines.filter(|(_, line)| !line.is_empty()).collect()
+        };
+        for (text, expected) in [
+            ("a \\\nb", &[(1, "a b")][..]),
+            ("a \\ \t\nb\n", &[(1, "a b")]),
+            ("a \\\n\\\n b\n", &[(1, "a b")]),
+            ("#a \\\nb\n", &[(2, "b")]),
+            ("a # \\\nb\n", &[(1, "a"), (2, "b")]),
+            ("a \\\n# b\nc\n", &[(1, "a"), (3, "c")]),
+            ("a \\\n\nc\n", &[(1, "a"), (3, "c")]),
+            ("a \\", &[(1, "a")]),
+        ] {
+            let expected: Vec<(usize, String)> = expected
+                .iter()
+                .map(|(number, line)| (*number, (*line).to_owned()))
+                .collect();
+            assert_eq!(joined(text), expected, "{text:?}");
+        }
     }
 
     #[test]
