@@ -6,5 +6,11 @@ if [ -d /run/systemd/system ]; then
         systemctl try-restart pam_idtoken-reconcile.timer pam_idtoken-reconcile.path || :
 fi
 [ "$1" -eq 0 ] || exit 0
+# A file system that a user has mounted on their store may never answer. Below a store the way is
+# the user's to change, and nothing is unmounted.
+sed -n 's|^\([^ ]* \)\{4\}\(/run/pam_idtoken/tokens/[^/ ]*\) .*|\2|p' /proc/self/mountinfo |
+    while read -r mounted; do
+        timeout -k 5 10 umount -l -c "$mounted" || :
+    done
 # What does not outlive a boot. Stores that could not be unmounted are left to their users.
-rm -rf --one-file-system /run/pam_idtoken || :
+timeout -k 5 30 rm -rf --one-file-system /run/pam_idtoken || :
