@@ -159,12 +159,16 @@ fn by_hand(_: &Pool) {
     let pool = Plan::of(DOMAIN).hosts(Plan::ONE).boot();
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
     let line = "session optional pam_idtoken.so scope=READ lifetime=10m";
-    ap1.sh(&format!("echo '{line}' >>/etc/pam.d/sshd"));
+    // Where libpam finds it: in a file that sshd's includes, on two lines.
+    ap1.sh(&format!(
+        "mkdir /etc/pam-site; echo '{line}' | sed 's/optional/& \\\\ \\n/' >/etc/pam-site/idtoken
+         echo 'session include /etc/pam-site/idtoken' >>/etc/pam.d/sshd"
+    ));
     let said = ap1.apt_install(&Package::find()).must();
     assert!(said.all().contains(line), "{}", said.all());
     let one = |when: &str| {
-        let lines = ap1.sh("grep -h idtoken /etc/pam.d/*");
-        assert_eq!(lines, format!("{line}\n"), "{when}");
+        let lines = ap1.sh("grep -h '^[^#]*idtoken[.]so' /etc/pam.d/* || true");
+        assert_eq!(lines, "", "{when}");
         assert_eq!(only_claims(&pool, "alice")["scope"], "condor:/READ");
         pool.wait_for_tokens("alice", 0);
     };
@@ -172,6 +176,13 @@ fn by_hand(_: &Pool) {
     // Other packages run it.
     ap1.sh("pam-auth-update --package");
     one("after pam-auth-update");
+    // A removal that failed switches nothing on.
+    ap1.sh(
+        "prerm=/var/lib/dpkg/info/pam-idtoken.prerm; cp $prerm /root/prerm
+         sed -i 's/^    end_tokens$/    exit 1/' $prerm
+         ! dpkg --remove pam-idtoken; mv /root/prerm $prerm",
+    );
+    one("after a removal that failed");
     // And if somebody wants both all the same, a session has one token.
     ap1.sh("pam-auth-update --enable idtoken; grep -q idtoken /etc/pam.d/common-session");
     let session = alice.stay();

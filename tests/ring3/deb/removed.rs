@@ -90,11 +90,13 @@ pub(super) fn locks_nobody_out(_: &Pool) {
     let ap1 = pool.host("ap1");
     let home = pool.serve_home("nfs", "ap1");
     // A line of an administrator's, by which a login would need the module.
-    ap1.sh("printf 'session \\\\\\n required pam_idtoken.so debug\\n' >>/etc/pam.d/sshd");
+    ap1.sh("printf 'session \\\\ \\n required pam_idtoken.so debug\\n' >>/etc/pam.d/sshd");
+    // What is no stack is in the way of nothing.
+    ap1.sh("mkdir /etc/pam.d/directory; ln -s nowhere /etc/pam.d/dangling");
     let sessions = ["alice", "nfs"].map(|user| pool.ssh(user, "ap1").stay());
     let refused = ap1.apt_remove("remove");
     assert!(!refused.ok, "{}", refused.all());
-    let named = "/etc/pam.d/sshd: session   required pam_idtoken.so debug";
+    let named = "/etc/pam.d/sshd: session required pam_idtoken.so debug";
     assert!(refused.all().contains(named), "{}", refused.all());
     // Nothing has happened yet.
     assert_eq!(pool.tokens("alice").len(), 1);
@@ -114,7 +116,7 @@ pub(super) fn locks_nobody_out(_: &Pool) {
     );
     for part in [
         "take these lines out",
-        "/etc/pam.d/sshd: session   optional pam_idtoken.so debug",
+        "/etc/pam.d/sshd: session optional pam_idtoken.so debug",
         "/home/nfs",
         "not every token could be taken away",
     ] {
