@@ -8,7 +8,7 @@ use session::close::revoke;
 use session::config::Config;
 use session::host::Host;
 use session::log::Syslog;
-use session::record::RecordName;
+use session::record::{Place, RecordName};
 use session::state::Sessions;
 
 use crate::args::{Args, EndOptions};
@@ -63,6 +63,14 @@ pub(crate) fn run(
     Ok(all && (any || options.all))
 }
 
+/// Where the token of a session is; a home, if its record can not be read.
+fn place_of(sessions: &Sessions, name: &RecordName) -> Place {
+    match sessions.read(name) {
+        Ok(Some(record)) => record.place,
+        _ => Place::Home,
+    }
+}
+
 /// What all threads of one run share.
 struct End<'a> {
     config: &'a Config,
@@ -74,20 +82,25 @@ struct End<'a> {
 }
 
 impl End<'_> {
-    /// Every user's sessions; the first answer that could not be written, after all was done.
+    /// Every user's sessions, those in private stores first: no home that does not answer keeps
+    /// them. The first answer that could not be written, after all was done.
     fn side_by_side<E>(
         &self,
         uids: &[u32],
         mut say: impl FnMut(Answer) -> Result<(), E>,
     ) -> Result<(), E> {
+        let of_uids = |place| uids.iter().map(move |uid| (*uid, place));
+        let parts: Vec<(u32, Place)> = of_uids(Place::Private)
+            .chain(of_uids(Place::Home))
+            .collect();
         let next = AtomicUsize::new(0);
         let (answers, answered) = channel();
         std::thread::scope(|scope| {
-            for _ in 0..uids.len().min(SIDE_BY_SIDE) {
-                let (answers, next) = (answers.clone(), &next);
+            for _ in 0..parts.len().min(SIDE_BY_SIDE) {
+                let (answers, next, parts) = (answers.clone(), &next, &parts);
                 scope.spawn(move || {
-                    while let Some(uid) = uids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        self.user(*uid, &answers);
+                    while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.user(*part, &answers);
                     }
                 });
             }
@@ -96,20 +109,27 @@ impl End<'_> {
         })
     }
 
-    /// One user's sessions, one after the other. That nobody listens any more ends nothing early.
-    fn user(&self, uid: u32, answers: &Sender<Answer>) {
+    /// One user's sessions in one place, one after the other. That nobody listens any more ends
+    /// nothing early.
+    fn user(&self, (uid, place): (u32, Place), answers: &Sender<Answer>) {
         let say = |answer| drop(answers.send(answer));
-        let in_vain = |error| Err(format!("the sessions of uid {uid}: {error}"));
+        let say_in_vain = |error| {
+            // Once for both places.
+            if place == Place::Home {
+                say(Err(format!("the sessions of uid {uid}: {error}")));
+            }
+        };
         match Sessions::existing(&self.config.state_dir, uid, self.host.euid) {
             Ok(None) => {}
             Ok(Some(sessions)) => match sessions.names() {
                 Ok(names) => names
                     .iter()
                     .filter(|name| self.is_wanted(&sessions, name))
+                    .filter(|name| place_of(&sessions, name) == place)
                     .for_each(|name| say(self.session(&sessions, name))),
-                Err(error) => say(in_vain(error)),
+                Err(error) => say_in_vain(error),
             },
-            Err(error) => say(in_vain(error)),
+            Err(error) => say_in_vain(error),
         }
     }
 
