@@ -49,6 +49,17 @@ pub(crate) fn control(seen: &Seen, config: &Config) -> Finding {
     let line = seen.line();
     let can_refuse = ["required", "requisite"].contains(&line.control.as_str())
         || (line.control.starts_with('[') && !line.control.contains("default=ignore"));
+    // pam-auth-update writes these for all services, and would undo it.
+    let is_common = line
+        .file()
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"common-"));
+    let remedy_of_deny = if is_common {
+        "run pam-auth-update --disable idtoken, and add `session required pam_idtoken.so` at the \
+         end of /etc/pam.d/sshd"
+    } else {
+        "write required in its place, or on_failure = \"ignore\""
+    };
     let finding = match (config.on_failure, can_refuse) {
         (OnFailure::Deny, false) => Finding::fail(
             Id::StackControl,
@@ -57,7 +68,7 @@ pub(crate) fn control(seen: &Seen, config: &Config) -> Finding {
                 line.place, line.control
             ),
         )
-        .with_remedy("write required in its place, or on_failure = \"ignore\""),
+        .with_remedy(remedy_of_deny),
         (OnFailure::Ignore, true) => Finding::warn(
             Id::StackControl,
             format!(
@@ -127,6 +138,22 @@ mod tests {
         assert_eq!(finding("required", deny).level, Level::Ok);
         assert_eq!(finding("optional", "").level, Level::Ok);
         assert!(finding("required", "").is(Level::Warn, "nobody could log in"));
+    }
+
+    #[test]
+    fn nobody_is_told_to_write_required_into_a_file_of_all_services() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("sshd", "@include common-session\n");
+        write("common-session", "session optional pam_idtoken.so\n");
+        let seen = crate::check::stack::look(dir.path(), "sshd", &mut Vec::new()).unwrap();
+        let finding = control(&seen, &config("on_failure = \"deny\""));
+        assert_eq!(finding.level, Level::Fail);
+        let remedy = finding.remedy.unwrap();
+        assert!(
+            remedy.contains("pam-auth-update --disable idtoken"),
+            "{remedy}"
+        );
     }
 
     #[test]
