@@ -120,7 +120,7 @@ const ENTERPRISE_LINUX: &[&str] = &[
     "ausearch",
     "authselect-feature",
     "dnf",
-    "restorecon",
+    "runuser",
     "semanage",
     "semodule",
     "setsebool",
