@@ -4,7 +4,7 @@
 if [ -e /usr/lib64/security/pam_idtoken.so ] && selinuxenabled; then
     {
         echo "pam-idtoken-selinux is not removed: sshd still loads pam_idtoken.so. Remove pam-idtoken"
-        echo "first. To go on without the policy: semodule -X 200 -r pam_idtoken"
+        echo "first. To go on without the policy see docs/admin.md."
     } >&2
     exit 1
 fi
