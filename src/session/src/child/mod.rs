@@ -23,7 +23,7 @@
 
 mod error;
 mod reading;
-mod redact;
+pub mod redact;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -75,7 +75,7 @@ pub struct Program<'a> {
 pub struct Said {
     /// How it ended.
     pub status: ExitStatus,
-    /// What it printed on stdout.
+    /// What it printed on stdout, which may be a token: [`redact::redacted`] before it is shown.
     pub stdout: Zeroizing<Vec<u8>>,
     /// The beginning of what it printed on stderr, at most [`STDERR_LIMIT`]
     /// bytes; whatever looks like a token reads `[token]`.

@@ -10,7 +10,7 @@ const CUT_OFF: usize = 16;
 /// The text with `[token]` in place of whatever looks like a JSON Web Token
 /// (RFC 7519): three words of base64url with dots between them, or the
 /// beginning of such.
-pub(super) fn redacted(text: &str) -> String {
+pub fn redacted(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {

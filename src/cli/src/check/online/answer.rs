@@ -4,6 +4,7 @@
 //! the stack of errors of one that was not (condor_tools/ping_tool.cpp).
 
 use session::child::Said;
+use session::child::redact::redacted;
 use session::record::Minted;
 
 use crate::check::finding::{Finding, Id};
@@ -58,7 +59,7 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn of(said: &Said, tokens: &[Minted]) -> Self {
         let text = format!("{}\n{}", String::from_utf8_lossy(&said.stdout), said.stderr);
-        Self::read(&text, said.status.success(), tokens)
+        Self::read(&redacted(&text), said.status.success(), tokens)
     }
 
     fn read(text: &str, succeeded: bool, tokens: &[Minted]) -> Self {
@@ -85,7 +86,7 @@ impl Answer {
             };
         }
         if !is_ours(identity) || !TOKENS.contains(&method) {
-            return Self::AsAnother(format!("{identity} by {method}"));
+            return Self::AsAnother(on_one_line(&format!("{identity} by {method}")));
         }
         if denied.is_some() || !succeeded || value("Authorized") != "TRUE" {
             return Self::Denied(identity.to_owned());
@@ -97,7 +98,7 @@ impl Answer {
             .unwrap_or("of an unknown version");
         Self::Accepted {
             identity: identity.to_owned(),
-            version: version.to_owned(),
+            version: on_one_line(version),
         }
     }
 
@@ -143,13 +144,10 @@ impl Answer {
     }
 }
 
-/// What a tool says about a failure, on one line.
+/// What a tool says about a failure, on one line and without a token: it had one to read.
 pub(super) fn shown(said: &Said) -> String {
-    on_one_line(&format!(
-        "{}\n{}",
-        said.stderr,
-        String::from_utf8_lossy(&said.stdout)
-    ))
+    let stdout = String::from_utf8_lossy(&said.stdout);
+    on_one_line(&redacted(&format!("{}\n{stdout}", said.stderr)))
 }
 
 fn on_one_line(text: &str) -> String {
@@ -165,6 +163,9 @@ fn on_one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use crate::check::finding::Level;
     use crate::check::online::tests::token;
 
@@ -199,6 +200,40 @@ mod tests {
         assert!(judged(&bob, true).is(Level::Fail, "as bob@lab.test"));
         let not = ACCEPTED.replace("TRUE", "FALSE");
         assert!(judged(&not, true).is(Level::Warn, "denies WRITE"));
+    }
+
+    fn said(stdout: &str) -> Said {
+        Said {
+            status: ExitStatus::from_raw(256),
+            stdout: stdout.as_bytes().to_vec().into(),
+            stderr: String::new(),
+        }
+    }
+
+    #[test]
+    fn no_token_that_a_tool_prints_is_passed_on() {
+        let secret = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", "a".repeat(90), "b".repeat(43));
+        let by_another = ACCEPTED.replace("alice@lab.test", &secret);
+        let of_a_version = ACCEPTED.replace("23.9.6 ", &format!("{secret} "));
+        for text in [
+            &secret,
+            &by_another,
+            &of_a_version,
+            &format!("{REFUSED}{secret}"),
+        ] {
+            let said = said(text);
+            let finding = Answer::of(&said, &[token(None)]);
+            let finding = finding.judge(&Target::Collector, "READ");
+            for shown in [finding.message, shown(&said)] {
+                assert!(
+                    !shown.contains("aaaa") && !shown.contains("bbbb"),
+                    "{shown}"
+                );
+            }
+        }
+        assert!(shown(&said(&secret)).contains("[token]"));
+        let long = ACCEPTED.replace("alice@lab.test", &"x ".repeat(5000));
+        assert!(judged(&long, true).message.len() < 300);
     }
 
     #[test]
