@@ -4,12 +4,13 @@ use idtoken::TrustDomain;
 use session::acting::as_user;
 use session::config::Config;
 use session::deadline::Deadline;
+use session::error::Error;
 use session::home::{self, Keys, Severity};
 use session::user::User;
 
 use super::finding::{Finding, Id};
 
-/// Looks through the user's own token files, as the user.
+/// Looks through the user's own token files, as the user; false if the home does not answer.
 pub(super) fn look(
     config: &Config,
     user: &User,
@@ -17,12 +18,13 @@ pub(super) fn look(
     issuers: Vec<TrustDomain>,
     euid: u32,
     findings: &mut Vec<Finding>,
-) {
+) -> bool {
     let (deadline, now) = (Deadline::after(config.timeout), session::host::now());
     let directory = user.home.clone();
     let seen = as_user(user, euid, deadline, move || {
         home::examine(&directory, &keys, &issuers, now)
     });
+    let answers = !matches!(seen, Err(Error::HomeTimeout { .. }));
     match seen {
         Ok(seen) => {
             let before = findings.len();
@@ -37,6 +39,7 @@ pub(super) fn look(
                 .with_remedy("the user's own tokens were not looked at"),
         ),
     }
+    answers
 }
 
 fn finding(seen: &home::Finding, user: &User) -> Option<Finding> {

@@ -5,6 +5,7 @@ use std::error::Error;
 use serde::Serialize;
 
 use super::finding::{Finding, Level};
+use super::online::was_asked;
 use crate::args::{Args, CheckOptions};
 use crate::output::Output;
 
@@ -21,6 +22,7 @@ pub(crate) struct Report<'a> {
     pub(crate) host: String,
     pub(crate) service: &'a str,
     pub(crate) user: Option<&'a str>,
+    /// Whether the pool was asked, which may be wanted and not be done.
     pub(crate) online: bool,
     pub(crate) ready: bool,
     /// The worst of all findings.
@@ -45,7 +47,7 @@ impl<'a> Report<'a> {
             host,
             service: &args.service,
             user: options.user.as_deref(),
-            online: options.online,
+            online: was_asked(findings),
             ready: level < Level::Fail,
             level,
             findings,
@@ -139,6 +141,8 @@ mod tests {
              "table": null, "host": null},
         ]);
         assert_eq!(json["findings"], said);
+        assert_eq!(json["online"], true);
+        assert_eq!(told(&[]).0["online"], false);
         assert_eq!(
             (&json["version"], &json["user"]),
             (&1.into(), &"alice".into())

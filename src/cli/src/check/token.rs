@@ -15,7 +15,7 @@ use session::private;
 use session::record::{Login, Minted};
 use session::user::User;
 
-use super::finding::{Finding, Id};
+use super::finding::{Finding, Id, Level};
 use super::{key, online, own};
 use crate::args::{Args, CheckOptions};
 
@@ -43,6 +43,16 @@ impl Context<'_> {
 /// Signs and verifies in memory; for a named user also looks at policy, home and the
 /// user's own tokens, and asks the pool if that is wanted.
 pub(super) fn look(context: &Context<'_>, findings: &mut Vec<Finding>) {
+    sign(context, findings);
+    // A monitor that wants the pool to be asked must not read that all is well if it was not.
+    let is_said = |finding: &Finding| finding.id == Id::Online && finding.level == Level::Fail;
+    if context.options.online && !online::was_asked(findings) && !findings.iter().any(is_said) {
+        let why = "there is no token to ask it with";
+        findings.push(online::not_asked(why, "see what is said of the user"));
+    }
+}
+
+fn sign(context: &Context<'_>, findings: &mut Vec<Finding>) {
     let (config, options) = (context.config, context.options);
     let Some(name) = options.user.as_deref() else {
         for index in 0..config.tables.len() {
@@ -156,19 +166,22 @@ fn with_user(
         all &= mint(context, table, issuer, user, findings);
         number(context, *index, &mut findings[before..]);
     }
-    if all {
-        place(config, user, euid, findings);
-    }
+    let mut answers = !all || place(config, user, euid, findings);
     let tables: Vec<&Table> = tables.iter().map(|index| &config.tables[*index]).collect();
     let issuers = tables
         .iter()
         .filter_map(|table| table.token.trust_domain.clone());
-    own::look(config, user, keys, issuers.collect(), euid, findings);
-    if context.options.online && all {
-        online::look(config, user, login, &tables, findings);
-    } else if context.options.online {
-        let what = "the pool was not asked: no token can be made, or not all";
-        findings.push(Finding::note(Id::Online, what).with_remedy("mend that first"));
+    answers &= own::look(config, user, keys, issuers.collect(), euid, findings);
+    if !context.options.online {
+    } else if !all {
+        let why = "no token can be made, or not all";
+        findings.push(online::not_asked(why, "mend that first"));
+    } else if answers {
+        online::look(config, context.said, (user, login), &tables, findings);
+    } else {
+        // HTCondor's commands read it, and would hang there until it answers, killed or not.
+        let why = format!("the home of {} does not answer", user.name);
+        findings.push(online::not_asked(why, "look at the file system it is on"));
     }
 }
 
@@ -289,8 +302,8 @@ fn verify(issuer: &Issuer, batch: &Batch, now: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether there is a place for the tokens.
-fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
+/// Whether there is a place for the tokens; false if the home does not answer.
+fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) -> bool {
     let id = Id::Store;
     let private = private::check(&config.run_dir, euid);
     if config.store == Store::Private {
@@ -302,11 +315,12 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
             Err(error) => Finding::fail(id, error),
         });
         findings.extend(shared(config));
-        return;
+        return true;
     }
     let deadline = Deadline::after(config.timeout);
     let home = user.home.clone();
     let written = as_user(user, euid, deadline, move || home::probe(&home));
+    let answers = !matches!(written, Err(Error::HomeTimeout { .. }));
     let finding = match (written, private) {
         (Ok(()), _) => Finding::ok(
             id,
@@ -331,6 +345,7 @@ fn place(config: &Config, user: &User, euid: u32, findings: &mut Vec<Finding>) {
         ),
     };
     findings.push(finding.about(&user.home.join(home::TOKENS_D)));
+    answers
 }
 
 /// Private stores that share a file system with everything else in `run_dir`.
@@ -347,4 +362,63 @@ fn shared(config: &Config) -> Option<Finding> {
             "run `systemctl enable --now run-pam_idtoken-tokens.mount`",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Command;
+    use crate::check::report::Report;
+    use clap::Parser;
+    use std::path::Path;
+
+    /// What a check of nobody says with this configuration: the findings, and the report's
+    /// `online` and `ready`.
+    fn checked(text: &str) -> (Vec<Finding>, bool, bool) {
+        let args = Args::parse_from(["idtokenctl", "check", "--user", "nobody", "--online"]);
+        let Command::Check(options) = &args.command else {
+            unreachable!();
+        };
+        let config = Config::parse(text, Path::new("/x.toml")).unwrap();
+        let context = Context {
+            config: &config,
+            args: &args,
+            options,
+            said: None,
+            euid: session::host::euid(),
+        };
+        let mut findings = Vec::new();
+        look(&context, &mut findings);
+        let report = Report::new(&args, options, String::new(), 0, &findings);
+        let said = (report.online, report.ready);
+        (findings, said.0, said.1)
+    }
+
+    #[test]
+    fn a_pool_that_was_not_asked_is_no_success() {
+        for (text, why) in [
+            (
+                "[[token]]\nremote_hosts = [\"192.0.2.0/24\"]\n",
+                "there is no token to ask it with",
+            ),
+            (
+                "deny_users = [\"nobody\"]\n",
+                "there is no token to ask it with",
+            ),
+            (
+                "trust_domain = \"a\"\nuid_domain = \"a\"\nissuer = \"key\"\n\
+              pool_signing_key_file = \"/nowhere/key\"\n",
+                "no token can be made",
+            ),
+        ] {
+            let (findings, online, ready) = checked(text);
+            let last = findings.last().unwrap();
+            let what = format!("the pool was not asked: {why}");
+            assert!(
+                last.id == Id::Online && last.is(Level::Fail, &what),
+                "{findings:?}"
+            );
+            assert_eq!((online, ready), (false, false));
+        }
+    }
 }

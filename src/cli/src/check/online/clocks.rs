@@ -11,12 +11,12 @@ use crate::check::finding::{Finding, Id};
 /// What a busy network or a busy host may make of it, in seconds.
 const MARGIN: u64 = 5;
 
-/// Compares; `host` is this host's short name, `lifetime` that of the shortest token.
+/// Compares; `lifetime` is that of the shortest token.
 ///
 /// A token is renewed at half of its life, so a server refuses it in between whose clock is ahead
 /// by the other half.
-pub(super) fn compare(rows: &[Row], host: &str, lifetime: Lifetime, findings: &mut Vec<Finding>) {
-    let own = rows.iter().find(|row| row.is_of(host));
+pub(super) fn compare(rows: &[Row], lifetime: Lifetime, findings: &mut Vec<Finding>) {
+    let own = rows.iter().find(|row| row.is_own);
     let Some(own) = own.and_then(|row| row.ahead) else {
         let what = "how the clocks of the pool differ is unknown: the collector does not say it of \
                     this host";
@@ -25,7 +25,7 @@ pub(super) fn compare(rows: &[Row], host: &str, lifetime: Lifetime, findings: &m
     };
     let half = lifetime.as_secs() / 2;
     let collector = ("the central manager", Some(0));
-    let others = rows.iter().filter(|row| !row.is_of(host));
+    let others = rows.iter().filter(|row| !row.is_own);
     let others = others.map(|row| (row.machine.as_str(), row.ahead));
     let before = findings.len();
     let mut compared = 0;
@@ -67,11 +67,12 @@ mod tests {
         let row = |(name, ahead): &(&str, Option<i64>)| Row {
             name: (*name).to_owned(),
             machine: format!("{name}.lab.test"),
+            is_own: *name == "ap1",
             ahead: *ahead,
         };
         let rows: Vec<Row> = clocks.iter().map(row).collect();
         let mut findings = Vec::new();
-        compare(&rows, "ap1", Lifetime::HOUR, &mut findings);
+        compare(&rows, Lifetime::HOUR, &mut findings);
         findings
     }
 
