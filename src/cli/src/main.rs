@@ -38,14 +38,25 @@ const WELL: u8 = 0;
 const NOT_WELL: u8 = 1;
 
 fn main() -> ExitCode {
+    if let Err(error) = session::sys::forbid_cores() {
+        output::complain(format!(
+            "could not forbid cores, which may hold keys: {error}"
+        ));
+        return ExitCode::FAILURE;
+    }
     let args = Args::parse();
     // These work on homes, any of which may hold the process.
-    let works = matches!(args.command, Command::Reconcile(_) | Command::End(_));
+    let checks = matches!(args.command, Command::Check(_));
+    let works = checks || matches!(args.command, Command::Reconcile(_) | Command::End(_));
+    let failed = |error: Box<dyn Error>| {
+        output::complain(&error);
+        ExitCode::FAILURE
+    };
     if works && !supervise::is_worker() {
-        return supervise::run(&mut Output::stdout()).unwrap_or_else(|error| {
-            output::complain(&error);
-            ExitCode::FAILURE
-        });
+        return supervise::run(&mut Output::stdout(), checks).unwrap_or_else(failed);
+    }
+    if checks && let Err(error) = supervise::end_with_supervisor() {
+        return failed(error);
     }
     let code = answer(run(&args));
     if works {

@@ -12,6 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use libc::{c_int, c_long, c_void, gid_t, uid_t};
+use nix::sys::signal::{SigSet, Signal};
 
 pub(crate) mod spawn;
 
@@ -149,6 +150,47 @@ pub fn set_dumpable(value: c_int) -> io::Result<()> {
     check(c_long::from(result)).map(drop)
 }
 
+/// Has this process leave no core.
+///
+/// A limit of one byte keeps also a core from being piped to a program, as one of 0 does not
+/// (core(5), and `do_coredump` of fs/coredump.c). Where the limit is 0 already, as systemd's
+/// LimitCORE= sets it, and may not be raised, it stays that.
+pub fn forbid_cores() -> io::Result<()> {
+    limit_cores(1).or_else(|_| limit_cores(0))
+}
+
+fn limit_cores(bytes: libc::rlim_t) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: bytes,
+    };
+    // SAFETY: the kernel only reads the structure, which is live.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) };
+    check(c_long::from(result)).map(drop)
+}
+
+/// The signals by which people end a program, but for those that this process was started to
+/// ignore, as by nohup(1): a signal that is blocked is not ignored any more.
+pub fn endings() -> SigSet {
+    let ends = [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ];
+    ends.into_iter()
+        .filter(|signal| !is_ignored(*signal))
+        .collect()
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: a structure of plain numbers and of no handler, for which all zeros are values.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the kernel only writes the old one to a live structure.
+    let result = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), &raw mut old) };
+    result == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
 /// By how much the kernel takes its clock to be wrong at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockError(pub Duration);
@@ -215,6 +257,30 @@ mod tests {
         text.lines().find(|l| l.starts_with(key)).unwrap()[key.len()..]
             .trim()
             .to_owned()
+    }
+
+    #[test]
+    fn a_signal_that_this_process_was_started_to_ignore_stays_ignored() {
+        use nix::sys::signal::{SigHandler, signal};
+        // SAFETY: neither is a handler, and no other test has to do with the signal.
+        let become_ = |handler| unsafe { signal(Signal::SIGHUP, handler) }.unwrap();
+        let before = become_(SigHandler::SigDfl);
+        assert!(endings().contains(Signal::SIGHUP));
+        become_(SigHandler::SigIgn);
+        let seen = endings();
+        become_(before);
+        assert!(!seen.contains(Signal::SIGHUP) && seen.contains(Signal::SIGQUIT));
+    }
+
+    #[test]
+    fn a_process_that_may_leave_no_core_pipes_none_either() {
+        forbid_cores().unwrap();
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<&str> = core.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["1", "1"]);
     }
 
     #[test]
