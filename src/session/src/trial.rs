@@ -1,15 +1,15 @@
 //! HTCondor's commands run as a user, with a token that is there for them alone.
 //!
 //! For an administrator who wants to see that the pool accepts what a login gets. The token is made
-//! as for a login and lives for a minute or two; it is in a private store while one command runs, and
+//! as for a login and lives for a few minutes; it is in a private store while one command runs, and
 //! the store goes with the command, also when this process is told to end. The store has no record:
 //! a lock says that it is in use ([`is_under_way`]). What is left by a `kill -9` is a store without
 //! either, which a reconcile removes, and a token that expires by itself.
 //! Whoever makes tokens leaves a trace: one line in the log, one in the audit.
 
-use std::fs::{File, TryLockError, remove_file};
+use std::fs::{File, TryLockError, read_dir, remove_file};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,6 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use idtoken::Lifetime;
-use nix::sys::signal::{SigSet, Signal};
 
 use crate::acting::as_user;
 use crate::audit::{self, Entry, Event};
@@ -34,12 +33,17 @@ use crate::private::{self, TokenFile};
 use crate::record::{Login, Minted};
 use crate::run_dir;
 use crate::state::Sessions;
+use crate::sys::endings;
 use crate::user::User;
 
 /// More than HTCondor's commands print about a pool of a thousand access points, in bytes.
 const LIMIT: usize = 1024 * 1024;
 /// How long a private store may take to be emptied.
 const TIDY: Duration = Duration::from_secs(3);
+/// How often it is tried to lock a new file that a reconcile looks at.
+const TRIES: usize = 1000;
+/// What the names of the locks begin with.
+const LOCK: &str = "trial-";
 const REMEDY: &str = "check the file system that run_dir is on";
 /// All that HTCondor's commands start is below these.
 const PATH: &str = "/usr/bin:/bin";
@@ -80,7 +84,7 @@ struct Store {
 impl Trial {
     /// Makes the tokens of the tables, and says so in the log and the audit.
     ///
-    /// From here on SIGHUP, SIGINT and SIGTERM end this process only after the store is gone: it
+    /// From here on the signals of [`endings`] end this process only after the store is gone: it
     /// is for programs of our own, and for one trial in each.
     pub fn new(config: &Config, host: &Host, wanted: &Wanted<'_>, log: &dyn Log) -> Result<Self> {
         // Where a session's record would be: without a place for the trace nothing is made.
@@ -101,10 +105,9 @@ impl Trial {
             tokens.extend(batch.tokens);
         }
         tell(config, host, wanted, id, &tokens, log);
-        let lock = lock_file(&config.run_dir, id);
-        let failed = |e| Error::io("lock", &lock, e).with_remedy(REMEDY);
+        let failed = |e| Error::io("lock", lock_file(&config.run_dir, id), e).with_remedy(REMEDY);
         let store = Arc::new(Store {
-            _lock: lock_new(&config.run_dir, &lock).map_err(failed)?,
+            _lock: hold(&config.run_dir, id).map_err(failed)?,
             run_dir: config.run_dir.clone(),
             id,
             user: wanted.user.clone(),
@@ -133,14 +136,30 @@ impl Trial {
             ("USER", user.name.clone()),
             ("PATH", PATH.to_owned()),
             ("LC_ALL", "C".to_owned()),
-            ("_CONDOR_SEC_TOKEN_DIRECTORY", dir.display().to_string()),
-            // Else FS authentication answers on the user's own host, or nobody is asked who they are.
+        ];
+        let dir = dir.display().to_string();
+        // Else FS authentication answers on the user's own host, or nobody is asked who they are.
+        // A setting for tools alone, TOOL.NAME, has precedence over one of the plain name, also if
+        // that is in the environment and the other in a file.
+        for (plain, of_tools, value) in [
+            (
+                "_CONDOR_SEC_TOKEN_DIRECTORY",
+                "_CONDOR_TOOL.SEC_TOKEN_DIRECTORY",
+                dir.as_str(),
+            ),
             (
                 "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS",
-                "IDTOKENS".to_owned(),
+                "_CONDOR_TOOL.SEC_CLIENT_AUTHENTICATION_METHODS",
+                "IDTOKENS",
             ),
-            ("_CONDOR_SEC_CLIENT_AUTHENTICATION", "REQUIRED".to_owned()),
-        ];
+            (
+                "_CONDOR_SEC_CLIENT_AUTHENTICATION",
+                "_CONDOR_TOOL.SEC_CLIENT_AUTHENTICATION",
+                "REQUIRED",
+            ),
+        ] {
+            env.extend([plain, of_tools].map(|name| (name, value.to_owned())));
+        }
         if let Some(path) = &self.condor_config {
             env.push(("CONDOR_CONFIG", path.display().to_string()));
         }
@@ -173,28 +192,51 @@ pub fn is_under_way(run_dir: &Path, session: SessionId) -> bool {
     if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
         return true;
     }
-    let _ = remove_file(path);
+    // Removed meanwhile, and the name may be another file's: that of a trial that begins.
+    if file.metadata().is_ok_and(|meta| meta.nlink() > 0) {
+        let _ = remove_file(path);
+    }
     false
+}
+
+/// Removes the locks of trials that were killed between two commands, without a store.
+pub(crate) fn tidy(run_dir: &Path) {
+    let entries = read_dir(run_dir).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let session = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(LOCK)?.parse().ok());
+        if let Some(session) = session {
+            is_under_way(run_dir, session);
+        }
+    }
 }
 
 /// In a directory of root's, which users can not write to.
 fn lock_file(run_dir: &Path, session: SessionId) -> PathBuf {
-    run_dir.join(format!("trial-{session}"))
+    run_dir.join(format!("{LOCK}{session}"))
 }
 
-fn lock_new(run_dir: &Path, path: &Path) -> io::Result<File> {
+/// Says that a trial is under way, until it is dropped.
+pub(crate) fn hold(run_dir: &Path, session: SessionId) -> io::Result<File> {
     run_dir::make(run_dir)?;
+    let path = lock_file(run_dir, session);
     let mut options = File::options();
-    let file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    // A reconcile may have looked at it in between, and have removed it: nobody has it then.
-    match file.try_lock() {
-        Ok(()) if path.exists() => Ok(file),
-        _ => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+    options.write(true).create_new(true).mode(0o600);
+    for _ in 0..TRIES {
+        match options.open(&path) {
+            Ok(file) if file.try_lock().is_ok() && file.metadata()?.nlink() > 0 => {
+                return Ok(file);
+            }
+            // A reconcile looked at it in between, and is about to remove it.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    Err(io::Error::from(io::ErrorKind::WouldBlock))
 }
 
 impl Store {
@@ -224,10 +266,7 @@ impl Store {
     /// A thread of its own takes the signals by which people end a program.
     fn end_before_this_process(store: &Arc<Self>) -> Result<()> {
         let failed = |doing| move |source| Error::Acting { doing, source };
-        let mut signals = SigSet::empty();
-        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
-            signals.add(signal);
-        }
+        let signals = endings();
         let blocked = signals.thread_block();
         blocked.map_err(|errno| failed("block signals")(errno.into()))?;
         let store = Arc::clone(store);
@@ -331,7 +370,9 @@ mod tests {
 
     #[test]
     fn a_command_has_a_token_and_nothing_of_it_is_left_but_a_trace() {
-        let script = "cd $_CONDOR_SEC_TOKEN_DIRECTORY && stat -c %a . * && cat * && env";
+        // A shell drops variables whose names have dots.
+        let script = "cd $_CONDOR_SEC_TOKEN_DIRECTORY && stat -c %a . * && cat * && \
+                      tr '\\0' '\\n' </proc/self/environ";
         let (said, log, dir) = tried(script, Duration::from_secs(10));
         let said = said.unwrap();
         let text = String::from_utf8_lossy(&said.stdout);
@@ -340,9 +381,20 @@ mod tests {
         let token = idtoken::decode(lines[2]).unwrap();
         assert_eq!(token.sub.as_deref(), Some("alice@lab"));
         assert_eq!(token.exp.unwrap() - token.iat.unwrap(), 60);
-        for part in ["METHODS=IDTOKENS", "AUTHENTICATION=REQUIRED", "USER=alice"] {
-            assert!(text.contains(part), "{text}");
+        let store = lines
+            .iter()
+            .find_map(|line| line.strip_prefix("_CONDOR_SEC_TOKEN_DIRECTORY="));
+        let store = format!("SEC_TOKEN_DIRECTORY={}", store.unwrap());
+        let methods = "SEC_CLIENT_AUTHENTICATION_METHODS=IDTOKENS";
+        for setting in [&store, methods, "SEC_CLIENT_AUTHENTICATION=REQUIRED"] {
+            for prefix in ["_CONDOR_", "_CONDOR_TOOL."] {
+                assert!(
+                    lines.contains(&format!("{prefix}{setting}").as_str()),
+                    "{text}"
+                );
+            }
         }
+        assert!(lines.contains(&"USER=alice"), "{text}");
         is_swept(&dir);
         let jti = token.jti.unwrap();
         assert!(log.len() == 1 && log[0].contains(&jti), "{log:?}");
@@ -366,7 +418,7 @@ mod tests {
         let id = SessionId::random().unwrap();
         assert!(!is_under_way(dir.path(), id));
         let path = lock_file(dir.path(), id);
-        let lock = lock_new(dir.path(), &path).unwrap();
+        let lock = hold(dir.path(), id).unwrap();
         assert!(is_under_way(dir.path(), id));
         // As the kernel does it for a process that was killed.
         drop(lock);

@@ -9,7 +9,7 @@ use crate::holder::is_running;
 use crate::name::SessionId;
 use crate::private;
 use crate::state::{Listing, Sessions};
-use crate::trial::is_under_way;
+use crate::trial::{is_under_way, tidy};
 use crate::user::User;
 
 impl Run<'_> {
@@ -22,6 +22,7 @@ impl Run<'_> {
             Ok(sessions) => sessions,
             Err(error) => return report.actions.push(failed(None, None, &error)),
         };
+        tidy(&config.run_dir);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for session in sessions {
             if known.contains(&session) || is_under_way(&config.run_dir, session) {

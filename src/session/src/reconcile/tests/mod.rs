@@ -1,5 +1,6 @@
 mod endings;
 mod places;
+mod trials;
 mod trouble;
 
 use super::*;
