@@ -12,6 +12,7 @@ mod hosts;
 mod issuers;
 mod reconcile;
 mod squash;
+mod stack;
 mod stores;
 mod tables;
 mod tokens;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         .chain(reconcile::hung::TESTS)
         .chain(reconcile::tool::TESTS)
         .chain(squash::TESTS)
+        .chain(stack::TESTS)
         .chain(stores::TESTS)
         .chain(stores::fallback::TESTS)
         .chain(stores::hostile::TESTS)

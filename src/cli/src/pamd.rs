@@ -41,7 +41,8 @@ impl Line {
     }
 }
 
-/// The session stack of a service, with everything that it includes in place.
+/// The session stack of a service, with everything that it includes in place; a substack is behind
+/// the line that names it, as libpam has it.
 ///
 /// The error says which file could not be read.
 pub(crate) fn session_stack(dir: &Path, service: &str) -> Result<Vec<Line>, String> {
@@ -99,7 +100,7 @@ fn read_into(
         let words = split(&line);
         let mut words = words.iter().map(String::as_str);
         let Some(kind) = words.next() else { continue };
-        if kind == "@include" {
+        if kind.eq_ignore_ascii_case("@include") {
             if let Some(name) = words.next() {
                 read_into(stack, dir, name, within, depth - 1)?;
             }
@@ -111,13 +112,8 @@ fn read_into(
         let (Some(control), Some(module)) = (words.next(), words.next()) else {
             continue;
         };
-        let is = |word| control.eq_ignore_ascii_case(word);
-        if is("include") || is("substack") {
-            let mut within = within.to_vec();
-            if is("substack") {
-                within.push(stack.len());
-            }
-            read_into(stack, dir, module, &within, depth - 1)?;
+        if control.eq_ignore_ascii_case("include") {
+            read_into(stack, dir, module, within, depth - 1)?;
             continue;
         }
         stack.push(Line {
@@ -127,6 +123,11 @@ fn read_into(
             arguments: words.map(str::to_owned).collect(),
             within: within.to_vec(),
         });
+        if control.eq_ignore_ascii_case("substack") {
+            let mut within = within.to_vec();
+            within.push(stack.len());
+            read_into(stack, dir, module, &within, depth - 1)?;
+        }
     }
     Ok(())
 }
@@ -244,7 +245,7 @@ mod tests {
         ]);
         let stack = session_stack(dir.path(), "sshd").unwrap();
         let within: Vec<&[usize]> = stack.iter().map(|line| &line.within[..]).collect();
-        assert_eq!(within, [&[0][..], &[1], &[]]);
+        assert_eq!(within, [&[][..], &[1], &[], &[3], &[]]);
     }
 
     #[test]

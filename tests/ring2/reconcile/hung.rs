@@ -8,6 +8,7 @@ use pam_idtoken_tests::host::Step::Open;
 use pam_idtoken_tests::host::hung::Mirror;
 use pam_idtoken_tests::host::lab::names;
 use pam_idtoken_tests::host::{Lab, Who};
+use serde_json::Value;
 
 use super::{left, wait_until};
 use crate::Test::{self, Root};
@@ -54,6 +55,24 @@ fn reconcile_in_trouble(lab: &Lab) -> Answer {
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(said.code, Some(3), "{}", said.all());
     said
+}
+
+/// A check of a home that holds who looks at it ends all the same, with the whole document, and
+/// asks no pool with programs that would hang, too.
+fn check_in_trouble(lab: &Lab) {
+    let started = Instant::now();
+    let said = lab.tool(&["check", "--user", "bob", "--online", "--json"]);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["online"], false);
+    let why = "the pool was not asked: the home of bob does not answer";
+    let findings = report["findings"].as_array().unwrap();
+    assert!(
+        findings.iter().any(|finding| finding["message"] == why),
+        "{report}"
+    );
 }
 
 fn hung_home() {
@@ -154,6 +173,7 @@ fn stalled_home() {
         let said = reconcile_in_trouble(&lab);
         assert!(said.stdout.contains(why), "{}", said.all());
     }
+    check_in_trouble(&lab);
     inner.go_on();
     wait_until(|| lab.tool(&["reconcile"]).stdout.contains("renewed: bob"));
     assert_eq!(on_disk(&lab), before);

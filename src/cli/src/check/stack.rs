@@ -1,5 +1,8 @@
 //! Is the module in the stack, and in the right place?
 
+#[cfg(test)]
+mod cases;
+mod control;
 pub(super) mod line;
 mod reach;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use session::config::{Config, OnFailure};
 
 use super::Seen;
+use super::control::{Action, action};
 use crate::check::finding::{Finding, Id};
 use crate::pamd::{Line, MODULE};
 
@@ -47,8 +48,12 @@ pub(super) fn file(line: &Line) -> Finding {
 /// everybody when its module is missing.
 pub(crate) fn control(seen: &Seen, config: &Config) -> Finding {
     let line = seen.line();
-    let can_refuse = ["required", "requisite"].contains(&line.control.as_str())
-        || (line.control.starts_with('[') && !line.control.contains("default=ignore"));
+    // What the module says that refuses, and what libpam says of one that is not there.
+    let result = match config.on_failure {
+        OnFailure::Deny => "session_err",
+        OnFailure::Ignore => "module_unknown",
+    };
+    let can_refuse = matches!(action(&line.control, result), Action::Bad | Action::Die);
     // pam-auth-update writes these for all services, and would undo it.
     let is_common = line
         .file()
@@ -135,6 +140,19 @@ mod tests {
         assert!(finding("optional", deny).is(Level::Fail, "nobody is refused"));
         let ignored = finding("[success=ok default=ignore]", deny);
         assert_eq!(ignored.level, Level::Fail);
+        assert_eq!(
+            finding("[ success = ok default = ignore ]", deny).level,
+            Level::Fail
+        );
+        assert_eq!(
+            finding("[success=ok session_err=die default=ignore]", deny).level,
+            Level::Ok
+        );
+        assert_eq!(
+            finding("[success=ok session_err=die default=ignore]", "").level,
+            Level::Ok
+        );
+        assert_eq!(finding("Required", deny).level, Level::Ok);
         assert_eq!(finding("required", deny).level, Level::Ok);
         assert_eq!(finding("optional", "").level, Level::Ok);
         assert!(finding("required", "").is(Level::Warn, "nobody could log in"));

@@ -5,6 +5,7 @@
 //! libpam/pam_dispatch.c: a jump counts a substack as one line and never leaves its own
 //! substack, and `done` ends the substack that it is in.
 
+use super::control::{Action, action};
 use crate::pamd::Line;
 
 /// Modules that are there to say yes to some and no to others.
@@ -28,39 +29,37 @@ pub(super) enum Reach<'a> {
     Never(&'a Line),
 }
 
-/// What follows on a result of a module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    GoOn,
-    Done,
-    /// The login is refused.
-    Die,
-    Jump(usize),
-}
+/// What a module may say that is there to say yes to some and no to others.
+const RESULTS: [&str; 4] = ["success", "auth_err", "perm_denied", "user_unknown"];
 
 /// Whether the line number `at` is reached when each module before it succeeds, but for those
-/// that are conditions, which may do either.
+/// that are conditions, which may say anything of [`RESULTS`].
 pub(super) fn reach(stack: &[Line], at: usize) -> Reach<'_> {
-    let yes = skipped(stack, at, true);
-    let no = skipped(stack, at, false);
-    match (yes, no) {
-        (None, None) => Reach::Always,
-        (Some(line), Some(_)) => Reach::Never(line),
-        (Some(line), None) | (None, Some(line)) => Reach::Sometimes(line),
+    let seen = RESULTS.map(|result| skipped(stack, at, result));
+    let all = seen.iter().all(Option::is_some);
+    match seen.into_iter().flatten().next() {
+        None => Reach::Always,
+        Some(line) if all => Reach::Never(line),
+        Some(line) => Reach::Sometimes(line),
     }
 }
 
-/// The line that makes libpam pass the line number `at` by.
-fn skipped(stack: &[Line], at: usize, conditions_hold: bool) -> Option<&Line> {
+/// The line that makes libpam pass the line number `at` by, in a session that is let in.
+fn skipped<'a>(stack: &'a [Line], at: usize, of_conditions: &str) -> Option<&'a Line> {
     let mut next = 0;
     while next < at {
         let line = &stack[next];
-        let holds = conditions_hold || !CONDITIONS.iter().any(|name| line.is(name));
-        let to = match action(&line.control, holds) {
+        let is_condition = CONDITIONS.iter().any(|name| line.is(name));
+        let result = if is_condition {
+            of_conditions
+        } else {
+            "success"
+        };
+        let to = match action(&line.control, result) {
             Action::GoOn => next + 1,
-            Action::Done => behind(stack, next, usize::MAX),
+            Action::Done if result == "success" => behind(stack, next, usize::MAX),
             Action::Jump(count) => behind(stack, next, count),
-            Action::Die => return None,
+            Action::Done | Action::Bad | Action::Die => return None,
         };
         if to > at {
             return Some(line);
@@ -73,52 +72,29 @@ fn skipped(stack: &[Line], at: usize, conditions_hold: bool) -> Option<&Line> {
 /// The line that comes next if `count` lines of the same substack are left out.
 fn behind(stack: &[Line], from: usize, count: usize) -> usize {
     let own = &stack[from].within;
+    let is_in = |at: usize| {
+        stack
+            .get(at)
+            .is_some_and(|line| line.within.starts_with(own))
+    };
     let mut at = from + 1;
     for _ in 0..count {
-        let Some(line) = stack.get(at).filter(|line| line.within.starts_with(own)) else {
+        if !is_in(at) {
             break;
-        };
-        // All lines of an inner substack at once.
-        let inner = line.within.get(own.len()).copied();
+        }
         at += 1;
-        while inner.is_some()
-            && stack.get(at).is_some_and(|line| {
-                line.within.starts_with(own) && line.within.get(own.len()).copied() == inner
-            })
-        {
+        // All lines of an inner substack go with the one that names it.
+        while is_in(at) && stack[at].within.len() > own.len() {
             at += 1;
         }
     }
     at
 }
 
-fn action(control: &str, succeeds: bool) -> Action {
-    let Some(pairs) = control.strip_prefix('[') else {
-        return match (control, succeeds) {
-            ("sufficient", true) => Action::Done,
-            ("requisite", false) => Action::Die,
-            _ => Action::GoOn,
-        };
-    };
-    // What a condition says that does not hold, pam_succeed_if's PAM_AUTH_ERR above all.
-    let result = if succeeds { "success" } else { "auth_err" };
-    let pairs = pairs.trim_end_matches(']').split_whitespace();
-    let pairs = pairs.filter_map(|pair| pair.split_once('='));
-    let of = |name: &str| pairs.clone().find(|(result, _)| *result == name);
-    let Some((_, action)) = of(result).or_else(|| of("default")) else {
-        // libpam takes a result that nothing is said of for bad.
-        return Action::GoOn;
-    };
-    match action {
-        "done" => Action::Done,
-        "die" => Action::Die,
-        jump => jump.parse().map_or(Action::GoOn, Action::Jump),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::stack::cases;
     use crate::pamd::{MODULE, session_stack};
     use std::fs;
 
@@ -139,6 +115,26 @@ mod tests {
 
     fn before_us(text: &str) -> (&'static str, String) {
         reached(&[("sshd", &format!("{text}session optional {MODULE}\n"))])
+    }
+
+    #[test]
+    fn lines_pass_ours_by_as_libpam_says_in_ring_2() {
+        for (before, sub, expected) in cases::CASES {
+            let asks = |text: &str| text.replace("ASK", "pam_succeed_if.so");
+            let stack = format!("{}session optional {MODULE}\n", asks(before));
+            let sub = asks(sub);
+            let files = [
+                ("sshd", &*stack),
+                ("sub", &*sub),
+                ("none", "auth required a.so\n"),
+            ];
+            let passed = match reached(&files).0 {
+                "always" => "never",
+                "never" => "always",
+                other => other,
+            };
+            assert_eq!(passed, *expected, "{before}{sub}");
+        }
     }
 
     #[test]
