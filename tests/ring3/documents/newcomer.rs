@@ -26,7 +26,7 @@ pub(super) enum By {
 pub(super) fn follows_the_readme(_: &Pool) {
     let pool = Plan::of(DOMAIN).boot();
     let ways = ways();
-    assert!(ways.contains(&By::Source), "{ways:?}");
+    assert_eq!(ways, [By::Source, By::Package], "the README has lost one");
     for (way, name, other) in [(By::Source, "ap1", "ap2"), (By::Package, "ap2", "ap1")] {
         if ways.contains(&way) {
             let (host, started) = (pool.host(name), Instant::now());
