@@ -41,7 +41,7 @@ complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l from -d 
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l auth -d 'As if the user had proved who they are by this method of SSH, such as publickey' -r
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l service -d 'PAM service whose line in /etc/pam.d counts: its arguments are part of the configuration' -r
-complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l online -d 'Ask the pool, too: each schedd and the collector, with a token of the user\'s that is gone afterwards. At most a minute'
+complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l online -d 'Ask the pool, too: each schedd and the collector, with a token of the user\'s that is gone afterwards. The hosts have a minute to answer, all together'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -l json -d 'One JSON document, for a monitor'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand check" -s h -l help -d 'Print help'
 complete -c idtokenctl -n "__fish_idtokenctl_using_subcommand list" -l config -d 'Configuration file [default: what the PAM line names, or /etc/security/pam_idtoken.toml]' -r -F

@@ -182,7 +182,7 @@ pub(crate) struct CheckOptions {
     pub(crate) auth: Vec<String>,
 
     /// Ask the pool, too: each schedd and the collector, with a token of the user's that is gone
-    /// afterwards. At most a minute.
+    /// afterwards. The hosts have a minute to answer, all together.
     #[arg(long, requires = "user")]
     pub(crate) online: bool,
 
