@@ -31,8 +31,8 @@ DEB_ARCH = $(subst aarch64,arm64,$(subst x86_64,amd64,$(ARCH)))
 UNITS    = pam_idtoken-reconcile.service pam_idtoken-reconcile.timer pam_idtoken-reconcile.path \
            run-pam_idtoken-tokens.mount
 SOURCES  = Cargo.toml Cargo.lock $(shell find src -name '*.rs' -o -name Cargo.toml)
-VERSION  = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-# When this was committed; of an archive without git, when its changelog was written.
+VERSION  = $(shell tools/version)
+# What everything in a package bears as its time.
 COMMITTED = $(shell tools/source-date)
 # Pools of booted hosts are made by root.
 AS_ROOT  = $(if $(filter 0,$(shell id -u)),,sudo -nE)
