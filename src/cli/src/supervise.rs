@@ -17,7 +17,7 @@ use std::time::Duration;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use session::sys::endings;
+use session::sys::{ENDINGS, endings};
 
 use crate::output::{Output, complain};
 
@@ -106,13 +106,7 @@ fn told_to_end(status: ExitStatus) -> Option<u8> {
         .code()
         .or(status.signal().map(|signal| SIGNALLED + signal))?;
     let signal = Signal::try_from(code - SIGNALLED).ok()?;
-    let told = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-    ];
-    told.contains(&signal).then(|| u8::try_from(code).ok())?
+    ENDINGS.contains(&signal).then(|| u8::try_from(code).ok())?
 }
 
 /// Waits for the worker as long as one takes that nothing holds. systemd is not

@@ -169,16 +169,19 @@ fn limit_cores(bytes: libc::rlim_t) -> io::Result<()> {
     check(c_long::from(result)).map(drop)
 }
 
-/// The signals by which people end a program, but for those that this process was started to
+/// The signals by which people end a program.
+pub const ENDINGS: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+];
+
+/// Those of [`ENDINGS`], but for those that this process was started to
 /// ignore, as by nohup(1): a signal that is blocked is not ignored any more.
 pub fn endings() -> SigSet {
-    let ends = [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-    ];
-    ends.into_iter()
+    ENDINGS
+        .into_iter()
         .filter(|signal| !is_ignored(*signal))
         .collect()
 }

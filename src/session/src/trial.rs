@@ -12,13 +12,14 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::Duration;
 
 use idtoken::Lifetime;
 
 use crate::acting::as_user;
+use crate::aside::lock;
 use crate::audit::{self, Entry, Event};
 use crate::child::{self, Program, Said};
 use crate::config::{Config, Table};
@@ -240,12 +241,8 @@ pub(crate) fn hold(run_dir: &Path, session: SessionId) -> io::Result<File> {
 }
 
 impl Store {
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn make(&self, files: &[TokenFile], deadline: Deadline) -> Result<PathBuf> {
-        let _making = self.lock();
+        let _making = lock(&self.making);
         let dir = private::make(&self.run_dir, self.id, &self.user, self.euid)?;
         let (to, files) = (dir.clone(), files.to_vec());
         let written = as_user(&self.user, self.euid, deadline, move || {
@@ -272,7 +269,7 @@ impl Store {
         let store = Arc::clone(store);
         let watch = move || {
             if let Ok(signal) = signals.wait() {
-                let _making = store.lock();
+                let _making = lock(&store.making);
                 let _ = store.end();
                 let _ = remove_file(lock_file(&store.run_dir, store.id));
                 std::process::exit(128 + signal as i32);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
+use session::config::Config;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,6 +115,11 @@ pub(crate) struct Finding {
     pub(crate) table: Option<usize>,
     /// The host that was asked.
     pub(crate) host: Option<String>,
+}
+
+/// The number of the `[[token]]` table of that index, if there are several.
+pub(crate) fn table_number(config: &Config, index: usize) -> Option<usize> {
+    (config.tables.len() > 1).then_some(index + 1)
 }
 
 impl Finding {

@@ -1,7 +1,6 @@
 //! The host around the module: sshd's use of PAM, the state directory.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use session::config::{Config, TokenSettings};
@@ -9,7 +8,8 @@ use session::stamp::{is_fresh, is_often_enough};
 use session::state;
 use session::user::gid_of;
 
-use super::finding::{Finding, Id};
+use super::ask::ask;
+use super::finding::{Finding, Id, table_number};
 
 const SSHD: &str = "/usr/sbin/sshd";
 /// The period of the timer that comes with the module.
@@ -20,15 +20,7 @@ pub(super) fn use_pam() -> Option<Finding> {
     if !Path::new(SSHD).exists() {
         return None;
     }
-    let asked = Command::new(SSHD)
-        .arg("-T")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|answer| answer.status.success())?;
-    judge_use_pam(&String::from_utf8_lossy(&asked.stdout))
+    judge_use_pam(&ask(SSHD, &["-T"]).ok()?)
 }
 
 fn judge_use_pam(answer: &str) -> Option<Finding> {
@@ -69,7 +61,7 @@ pub(super) fn state(config: &Config, euid: u32, findings: &mut Vec<Finding>) {
 pub(super) fn groups(config: &Config, findings: &mut Vec<Finding>) {
     let tables = config.tables.iter().enumerate();
     let tables = tables.map(|(at, table)| {
-        let number = (config.tables.len() > 1).then_some(at + 1);
+        let number = table_number(config, at);
         ("groups of a [[token]] table", number, &table.when.groups)
     });
     let lists = [
@@ -129,8 +121,7 @@ pub(super) fn reconciler(config: &Config, euid: u32, findings: &mut Vec<Finding>
         ));
     }
     for (at, table) in config.tables.iter().enumerate() {
-        let number = (config.tables.len() > 1).then_some(at + 1);
-        capped(&table.token, number, findings);
+        capped(&table.token, table_number(config, at), findings);
     }
     is_seen
 }

@@ -95,24 +95,14 @@ fn contradictions(config: &Config, said: &HTCondor, findings: &mut Vec<Finding>)
         (
             "password_directory",
             "SEC_PASSWORD_DIRECTORY",
-            text(Some(&token.password_directory.display())),
-            text(
-                said.password_directory
-                    .as_deref()
-                    .map(Path::display)
-                    .as_ref(),
-            ),
+            path(Some(&token.password_directory)),
+            path(said.password_directory.as_deref()),
         ),
         (
             "pool_signing_key_file",
             "SEC_TOKEN_POOL_SIGNING_KEY_FILE",
-            text(Some(&token.pool_signing_key_file.display())),
-            text(
-                said.pool_signing_key_file
-                    .as_deref()
-                    .map(Path::display)
-                    .as_ref(),
-            ),
+            path(Some(&token.pool_signing_key_file)),
+            path(said.pool_signing_key_file.as_deref()),
         ),
         (
             "pool_signing_key_is_password",
@@ -149,6 +139,10 @@ fn contradictions(config: &Config, said: &HTCondor, findings: &mut Vec<Finding>)
 
 fn text(value: Option<&impl Display>) -> Option<String> {
     value.map(ToString::to_string)
+}
+
+fn path(value: Option<&Path>) -> Option<String> {
+    text(value.map(Path::display).as_ref())
 }
 
 /// HTCondor's client looks at one directory only.

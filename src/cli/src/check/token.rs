@@ -15,7 +15,7 @@ use session::private;
 use session::record::{Login, Minted};
 use session::user::User;
 
-use super::finding::{Finding, Id, Level};
+use super::finding::{Finding, Id, Level, table_number};
 use super::{key, online, own};
 use crate::args::{Args, CheckOptions};
 
@@ -31,13 +31,6 @@ pub(super) struct Context<'a> {
     pub(super) options: &'a CheckOptions,
     pub(super) said: Option<&'a HTCondor>,
     pub(super) euid: u32,
-}
-
-impl Context<'_> {
-    /// The number of a table, if there are several.
-    fn number(&self, index: usize) -> Option<usize> {
-        (self.config.tables.len() > 1).then_some(index + 1)
-    }
 }
 
 /// Signs and verifies in memory; for a named user also looks at policy, home and the
@@ -173,7 +166,9 @@ fn with_user(
         .filter_map(|table| table.token.trust_domain.clone());
     answers &= own::look(config, user, keys, issuers.collect(), euid, findings);
     if !context.options.online {
-    } else if !all {
+        return;
+    }
+    if !all {
         let why = "no token can be made, or not all";
         findings.push(online::not_asked(why, "mend that first"));
     } else if answers {
@@ -188,7 +183,7 @@ fn with_user(
 /// What was found says which table it is about.
 fn number(context: &Context<'_>, index: usize, findings: &mut [Finding]) {
     for finding in findings {
-        finding.table = context.number(index);
+        finding.table = table_number(context.config, index);
     }
 }
 

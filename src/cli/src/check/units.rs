@@ -6,7 +6,7 @@ use std::path::Path;
 use session::config::{Config, Store};
 
 use super::ask::ask;
-use super::finding::{Finding, Id, Level};
+use super::finding::{Finding, Id};
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 /// There while systemd is init (sd_booted(3)).
@@ -207,7 +207,7 @@ impl Units {
         }
         let what = format!("{MOUNT} is not active: with private stores a user could fill /run");
         let remedy = format!("run `systemctl enable --now {MOUNT}`");
-        Finding::new(Id::PrivateMount, Level::Note, &what).with_remedy(remedy)
+        Finding::note(Id::PrivateMount, what).with_remedy(remedy)
     }
 }
 
@@ -222,6 +222,7 @@ fn or_unknown(state: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::finding::Level;
 
     /// What systemctl of Debian 13 prints, a little shortened.
     fn shown(timer: &str, service: &str) -> Vec<Finding> {

@@ -8,6 +8,8 @@
 //! for names instead would not do: undefined ones are told on stderr only, and a
 //! value may have several lines.
 
+use std::path::Path;
+
 use super::{Source, Why, is_short, too_late};
 use crate::child::{self, ChildError, Program};
 use crate::deadline::Deadline;
@@ -80,6 +82,27 @@ pub(super) fn add_usual(paths: &mut Vec<String>, source: &Source<'_>) {
     }
 }
 
+/// condor_config_val as it is asked: as this process's own user and with nothing of its environment;
+/// more than `limit` bytes are no answer.
+pub fn program<'a>(
+    tool: &'a Path,
+    condor_config: Option<&Path>,
+    args: Vec<String>,
+    limit: usize,
+) -> Program<'a> {
+    let mut env = vec![("PATH", "/usr/bin:/bin".to_owned())];
+    if let Some(path) = condor_config {
+        env.push(("CONDOR_CONFIG", path.to_string_lossy().into_owned()));
+    }
+    Program {
+        path: tool,
+        args,
+        env,
+        user: None,
+        limit,
+    }
+}
+
 /// Asks once.
 pub(super) fn ask(source: &Source<'_>, deadline: Deadline) -> Result<Asked, Why> {
     let mut args: Vec<String> = ["-subsystem", "SCHEDD", "-config", "-macro"]
@@ -87,17 +110,7 @@ pub(super) fn ask(source: &Source<'_>, deadline: Deadline) -> Result<Asked, Why>
         .into();
     args.extend(NAMES.map(|name| format!("{MARK}{name}=$({name})")));
     args.push(format!("{MARK}{END}"));
-    let mut env = vec![("PATH", "/usr/bin:/bin".to_owned())];
-    if let Some(path) = source.condor_config {
-        env.push(("CONDOR_CONFIG", path.to_string_lossy().into_owned()));
-    }
-    let program = Program {
-        path: source.tool,
-        args,
-        env,
-        user: None,
-        limit: LIMIT,
-    };
+    let program = program(source.tool, source.condor_config, args, LIMIT);
     let in_time = !is_short(deadline);
     let said = child::run(&program, deadline.from_now()).map_err(|e| match e {
         ChildError::Deadline { .. } if !in_time => too_late(),

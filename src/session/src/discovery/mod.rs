@@ -18,6 +18,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+pub use ask::program;
 pub use values::HTCondor;
 
 use crate::child::ChildError;

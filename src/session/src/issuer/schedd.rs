@@ -9,12 +9,13 @@ mod answer;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use idtoken::{KeyError, KeyFault, Kid, Scope};
 use zeroize::Zeroizing;
 
 use super::{Batch, Change, Request};
+use crate::aside::lock;
 use crate::child::{self, ChildError, Program, Said};
 use crate::config::TokenSettings;
 use crate::error::{Error, Result};
@@ -71,7 +72,7 @@ impl Schedd {
     }
 
     fn failed(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.failed)
     }
 
     /// Asks for one token per kid that somebody wrote down, or for one of the kid that

@@ -1,8 +1,7 @@
 //! Private stores whose session has no record.
 
-use std::sync::PoisonError;
-
 use super::{Action, Report, Run, What, failure};
+use crate::aside::lock;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::holder::is_running;
@@ -23,7 +22,7 @@ impl Run<'_> {
             Err(error) => return report.actions.push(failed(None, None, &error)),
         };
         tidy(&config.run_dir);
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         for session in sessions {
             if known.contains(&session) || is_under_way(&config.run_dir, session) {
                 continue;
@@ -45,7 +44,7 @@ impl Run<'_> {
     }
 
     pub(super) fn remember(&self, listing: &Listing) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let records = listing.records.iter().chain(&listing.damaged);
         known.extend(records.map(|name| name.session));
     }

@@ -1,9 +1,10 @@
 //! What is found out once for all sessions of a reconcile, by whichever of them needs it
 //! first. A name service, which may be slow, is never asked with a lock held.
 
-use std::sync::{OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use super::Run;
+use crate::aside::lock;
 use crate::error::{Error, Result};
 use crate::home::Keys;
 use crate::issuer::Issuer;
@@ -40,7 +41,7 @@ impl Run<'_> {
 
     /// Whether a user is in a group, none if there is none: with one look-up for all users.
     pub(super) fn is_in_group(&self, user: &User, group: &str) -> Result<Option<bool>> {
-        let groups = || self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = || lock(&self.groups);
         let known = groups().get(group).copied();
         // Not under the lock: a directory service may be slow, and others have other groups.
         let known = known.unwrap_or_else(|| {

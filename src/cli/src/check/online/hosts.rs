@@ -1,8 +1,9 @@
 //! The schedds of a pool, as `condor_status -schedd -af:t` tells them, and which are this host's.
 
-use session::child::{self, Program};
+use session::child;
 use session::config::Config;
 use session::deadline::Deadline;
+use session::discovery::program;
 use session::host::{full_name, short_name};
 
 /// A host name is no longer (RFC 1035), nor the name of any schedd that HTCondor makes of it.
@@ -24,17 +25,12 @@ pub(super) struct Row {
 
 /// This host's full name as its HTCondor advertises it, or what it is called.
 pub(super) fn this(config: &Config) -> String {
-    let mut env = vec![("PATH", "/usr/bin:/bin".to_owned())];
-    if let Some(path) = &config.token.condor_config {
-        env.push(("CONDOR_CONFIG", path.display().to_string()));
-    }
-    let program = Program {
-        path: &config.condor_config_val,
-        args: vec!["FULL_HOSTNAME".to_owned()],
-        env,
-        user: None,
-        limit: LONGEST + 1,
-    };
+    let program = program(
+        &config.condor_config_val,
+        config.token.condor_config.as_deref(),
+        vec!["FULL_HOSTNAME".to_owned()],
+        LONGEST + 1,
+    );
     let said = child::run(&program, Deadline::after(config.timeout));
     let said = said.ok().filter(|said| said.status.success());
     let name = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());

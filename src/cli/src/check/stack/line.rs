@@ -6,7 +6,7 @@ use session::config::{Config, OnFailure};
 
 use super::Seen;
 use super::control::{Action, action};
-use crate::check::finding::{Finding, Id};
+use crate::check::finding::{Finding, Id, table_number};
 use crate::pamd::{Line, MODULE};
 
 /// Directories in which some libpam looks for modules named without a path.
@@ -116,7 +116,7 @@ pub(crate) fn environment(seen: &Seen, config: &Config) -> Option<Finding> {
     let mut finding = Finding::fail(Id::StackEnvironment, what).with_remedy(format!(
         "take user_readenv=1 out there, or move {MODULE} in front of it"
     ));
-    finding.table = (config.tables.len() > 1).then_some(table + 1);
+    finding.table = table_number(config, table);
     Some(finding.about(env.file()))
 }
 
