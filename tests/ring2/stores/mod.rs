@@ -7,6 +7,8 @@ pub(crate) mod hung;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pam_idtoken_tests::host::Step::{Close, End, Open, PamEnv, Sh, Snapshot, Start, Umask};
 use pam_idtoken_tests::host::lab::{ALICE, BOB, names};
@@ -28,6 +30,10 @@ pub(crate) const TESTS: &[Test] = &[
         killed,
     ),
     Root("a private store is renewed in place", renewed),
+    Root(
+        "a private store that closes beside a reconcile troubles nobody",
+        beside_a_reconcile,
+    ),
     Root("a disk is no private store", on_disk),
 ];
 
@@ -223,6 +229,36 @@ fn renewed() {
     assert!(said.contains("removed by their user: alice"), "{said}");
     assert!(!token.exists());
     session.end();
+    stores.nothing_is_left();
+}
+
+fn beside_a_reconcile() {
+    let stores = Stores::private();
+    stores.lab.delay(Duration::from_micros(400));
+    let done = AtomicBool::new(false);
+    let runs = std::thread::scope(|scope| {
+        let reconciler = scope.spawn(|| {
+            let mut runs = 0;
+            while !done.load(Ordering::SeqCst) {
+                let said = stores.lab.tool(&["reconcile"]).must().stdout;
+                assert!(!said.contains("failed: "), "{said}");
+                runs += 1;
+            }
+            runs
+        });
+        let rounds: Vec<Step> = (0..500).flat_map(|_| [Open(0), Close, END]).collect();
+        let outcome = stores.lab.run(&rounds);
+        done.store(true, Ordering::SeqCst);
+        assert!(
+            outcome
+                .answers
+                .codes
+                .iter()
+                .all(|(_, code)| *code == PAM_SUCCESS)
+        );
+        reconciler.join().unwrap()
+    });
+    assert!(runs > 20, "only {runs} came in between");
     stores.nothing_is_left();
 }
 

@@ -54,8 +54,18 @@ impl One<'_> {
                 return;
             }
         }
+        self.link_all();
+    }
+
+    /// Brings the links in private stores up to date that need nothing else.
+    fn link_all(&mut self) {
         for record in std::mem::take(&mut self.links) {
             if let Err(error) = self.link(&record) {
+                // One that closes takes its store away first and its record then, under its lock.
+                let locked = self.sessions.lock(&record.name(), self.deadline);
+                if matches!(locked, Ok(None)) {
+                    continue;
+                }
                 let user = Some(record.user.name.as_str());
                 let action = failure(Some(self.uid), user, Some(record.session), &error);
                 self.actions.push(action);
