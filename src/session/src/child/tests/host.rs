@@ -121,6 +121,13 @@ fn the_host_keeps_its_descriptors_mask_and_threads() {
             program.limit = 1000;
             let _ = run(&program, Deadline::after(Duration::from_millis(100)));
         }
+        // A thread that was joined is in /proc a moment longer.
+        for _ in 0..1000 {
+            if seen() == before {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(seen(), before);
         assert_eq!(waitpid(None, Some(WaitPidFlag::__WALL)), Err(Errno::ECHILD));
     });

@@ -87,13 +87,14 @@ fn a_session_that_closes_while_reconcile_waits_for_it_stays_closed() {
 #[test]
 fn a_session_lingers_while_its_processes_live() {
     let mut lab = Lab::new();
-    let mut child = std::process::Command::new("sleep");
-    let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
+    // A holder without children: those of other tests are this process's.
+    let mut holder = std::process::Command::new("sleep")
         .arg("60")
         .spawn()
         .unwrap();
-    // A holder without children: those of other tests are this process's.
-    let mut holder = std::process::Command::new("sleep")
+    // After it: what is older than the holder is not of its session.
+    let mut child = std::process::Command::new("sleep");
+    let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
         .arg("60")
         .spawn()
         .unwrap();

@@ -155,7 +155,8 @@ fn a_home_has_one_deadline_for_all_its_sessions() {
         .collect();
     let started = std::time::Instant::now();
     let what = done(&lab);
-    assert!(started.elapsed() < Duration::from_secs(1));
+    // Twenty deadlines would be five seconds.
+    assert!(started.elapsed() < Duration::from_secs(3));
     assert!(what.len() < 5 && what.iter().all(|what| *what == What::Failed));
     drop(held);
     assert_eq!(done(&lab).len(), 20);
