@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::audit;
+use crate::audit::{self, Pen};
 use crate::config::Config;
 use crate::error::Result;
 use crate::holder::boot_id;
@@ -65,6 +65,7 @@ struct Run<'a> {
     host: &'a Host,
     options: &'a Options,
     log: &'a dyn Log,
+    audit: Pen,
     boot: String,
     is_renewed: bool,
     /// One for each table of the configuration.
@@ -92,6 +93,7 @@ pub fn reconcile(config: &Config, host: &Host, options: &Options, log: &dyn Log)
         host,
         options,
         log,
+        audit: Pen::new(&config.state_dir, host.euid),
         boot: boot_id()?,
         is_renewed: renewed,
         issuers: config.tables.iter().map(|_| issuer()).collect(),

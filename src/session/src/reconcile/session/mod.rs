@@ -161,7 +161,7 @@ struct One<'a> {
 impl One<'_> {
     fn journal(&self) -> Journal<'_> {
         Journal {
-            state_dir: &self.run.config.state_dir,
+            audit: &self.run.audit,
             host: self.run.host,
             log: self.run.log,
         }

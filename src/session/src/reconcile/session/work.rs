@@ -77,7 +77,6 @@ impl One<'_> {
     fn write_late(&mut self, mut locked: Locked<'_>, mut record: Record) -> Result<()> {
         record.drop_files();
         locked.replace(&record)?;
-        locked.forget_pending();
         let mut result = Ok(());
         for (number, need) in self.file_needs(&record)? {
             if matches!(need, FileNeed::Renew(_)) {
@@ -86,6 +85,8 @@ impl One<'_> {
             }
         }
         if record.files.iter().any(TokenFile::is_there) {
+            // From now on the record says of each file whether it was written.
+            locked.forget_pending();
             self.would(&Need::Write, &record);
         }
         result
