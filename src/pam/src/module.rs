@@ -164,13 +164,8 @@ fn announced(
 /// ends whether we like it or not, and what could not be done is in the log.
 pub(crate) fn close(pam: &mut PamHandle, args: &[&CStr]) -> PamResultCode {
     let call = Call::new(pam, args);
-    let result = Host::current().and_then(|host| {
-        let session = match handle::known(pam) {
-            Known::Open(session) => Some(*session),
-            Known::Nothing => None,
-            Known::Unknown => find_session(&call, &host)?,
-        };
-        let Some(session) = session else {
+    let result = held(pam, &call).and_then(|held| {
+        let Some((host, session)) = held else {
             return Ok(None);
         };
         if let Some((name, _)) = session.environment() {
@@ -214,6 +209,22 @@ fn served(
         return pass(Reason::NoTable);
     }
     Ok(Some((user, tables)))
+}
+
+/// The session that is to close, if there is one, with what it has to know of its host.
+fn held(pam: &PamHandle, call: &Call) -> Result<Option<(Host, Session)>, Error> {
+    match handle::known(pam) {
+        Known::Open(session) => {
+            let host = Host::held_by(session.record().holder.clone());
+            Ok(Some((host, *session)))
+        }
+        Known::Nothing => Ok(None),
+        Known::Unknown => {
+            let host = Host::current()?;
+            let session = find_session(call, &host)?;
+            Ok(session.map(|session| (host, session)))
+        }
+    }
 }
 
 /// The session of a host that closes without the data it opened with.

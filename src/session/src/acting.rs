@@ -29,6 +29,18 @@ pub fn as_user<T: Send + 'static>(
     deadline: Deadline,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    as_user_while(user, euid, deadline, &mut || (), work)
+}
+
+/// As [`as_user`], and does `meanwhile` on the thread of the caller: what need not wait for the
+/// home, and is quick.
+pub fn as_user_while<T: Send + 'static>(
+    user: &User,
+    euid: u32,
+    deadline: Deadline,
+    meanwhile: &mut dyn FnMut(),
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let too_late = || Error::HomeTimeout {
         home: user.home.clone(),
         waited: deadline.waited(),
@@ -50,7 +62,7 @@ pub fn as_user<T: Send + 'static>(
         // The caller may have stopped waiting: the answer then ends with this slot.
         *lock(&answer) = Some(result);
     };
-    if !run(Box::new(job), deadline)? {
+    if !run(Box::new(job), deadline, meanwhile)? {
         return Err(too_late());
     }
     // A thread that panicked has left no answer.
@@ -59,9 +71,14 @@ pub fn as_user<T: Send + 'static>(
 }
 
 /// Runs a job that changes the ids of its thread; whether it is over by the deadline.
-fn run(job: Box<dyn FnOnce() + Send>, deadline: Deadline) -> Result<bool> {
+fn run(
+    job: Box<dyn FnOnce() + Send>,
+    deadline: Deadline,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<bool> {
     let _dumpable = Dumpable::keep();
-    aside::run(job, deadline).map_err(|NoThread { doing, source }| Error::Acting { doing, source })
+    let failed = |NoThread { doing, source }| Error::Acting { doing, source };
+    aside::run(job, deadline, meanwhile).map_err(failed)
 }
 
 /// A thread that changes its fsuid takes from the whole process the attribute

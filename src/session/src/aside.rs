@@ -23,11 +23,16 @@ pub(crate) struct NoThread {
     pub(crate) source: io::Error,
 }
 
-/// Runs `job` on a thread of its own; whether the thread is over by the deadline.
+/// Runs `job` on a thread of its own, and `meanwhile` on this one; whether the thread is over
+/// by the deadline.
 ///
 /// One function for all jobs: each kind of its own would bring the making of threads into
 /// every host once more.
-pub(crate) fn run(job: Box<dyn FnOnce() + Send>, deadline: Deadline) -> Result<bool, NoThread> {
+pub(crate) fn run(
+    job: Box<dyn FnOnce() + Send>,
+    deadline: Deadline,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<bool, NoThread> {
     let over = Arc::new(Over::default());
     let thread = {
         // The thread inherits the mask: no signal of the host is ever handled on it.
@@ -45,6 +50,7 @@ pub(crate) fn run(job: Box<dyn FnOnce() + Send>, deadline: Deadline) -> Result<b
                 source,
             })?
     };
+    meanwhile();
     let is_over = over.wait(deadline.remaining());
     if is_over {
         // Saying so is the thread's last act; joining it gives the host back its thread count.

@@ -5,22 +5,22 @@
 //! Reconcile moves a file that has grown large to `audit-<seconds>.jsonl` and
 //! removes those that are older than `audit_keep`.
 
+mod pen;
+
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::unlink;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, refuse_unsafe};
-use crate::log::{Line, Log};
+use crate::error::{Error, Result};
 use crate::name::SessionId;
 use crate::record::{Minted, Record, TokenFile};
+
+pub use pen::Pen;
 
 const CURRENT: &str = "audit.jsonl";
 const REMEDY: &str = "check the file system that state_dir is on";
@@ -104,55 +104,6 @@ impl Entry {
             tokens: files.iter().flat_map(|file| file.tokens.clone()).collect(),
         }
     }
-}
-
-/// Writes a line; what can not be written is said in the log and stops nobody.
-pub fn note(state_dir: &Path, euid: u32, entry: &Entry, log: &dyn Log) {
-    if let Err(error) = append(state_dir, euid, entry) {
-        log.warning(
-            &Line::new("the audit file has no line for")
-                .field("session", entry.session)
-                .because(error),
-        );
-    }
-}
-
-fn append(state_dir: &Path, euid: u32, entry: &Entry) -> Result<()> {
-    let path = state_dir.join(CURRENT);
-    let failed = |e: std::io::Error| Error::io("write to", &path, e).with_remedy(REMEDY);
-    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT;
-    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let file = open(&path, flags, mode).map_err(|e| failed(e.into()))?;
-    let stat = fstat(file.as_fd()).map_err(|e| failed(e.into()))?;
-    refuse_unsafe(&path, &stat, euid, 0o077)?;
-    if stat.st_size == 0 {
-        // The host's umask is not ours.
-        fchmod(file.as_fd(), mode).map_err(|e| failed(e.into()))?;
-    }
-    let mut file = File::from(file);
-    let mut line = Vec::with_capacity(512);
-    if is_torn(&file, stat.st_size).map_err(failed)? {
-        line.push(b'\n');
-    }
-    serde_json::to_writer(&mut line, entry).map_err(|e| failed(e.into()))?;
-    line.push(b'\n');
-    // In one piece, so that lines of several processes do not mix.
-    match file.write(&line) {
-        Ok(written) if written == line.len() => Ok(()),
-        Ok(_) => Err(failed(Errno::ENOSPC.into())),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Whether the last line was cut off, by a full disk or with the power: the next
-/// one must not become part of it.
-fn is_torn(file: &File, size: i64) -> std::io::Result<bool> {
-    let Some(last) = u64::try_from(size).unwrap_or(0).checked_sub(1) else {
-        return Ok(false);
-    };
-    let mut byte = [0];
-    Ok(file.read_at(&mut byte, last)? == 1 && byte != *b"\n")
 }
 
 /// What the audit files say.
@@ -273,7 +224,7 @@ mod tests {
 
     fn note(dir: &Path, event: Event, record: &Record, time: u64, log: &Kept) {
         let entry = Entry::new(event, record, &record.files, time);
-        super::note(dir, euid(), &entry, log);
+        Pen::new(dir, euid()).note(&entry, log);
     }
 
     #[test]
@@ -308,6 +259,22 @@ mod tests {
         let read = read(dir.path()).unwrap();
         assert_eq!((read.entries.len(), read.errors.len()), (2, 1));
         assert!(read.errors[0].to_string().contains("audit.jsonl line 1"));
+    }
+
+    #[test]
+    fn a_pen_that_was_made_ready_writes_as_any_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, pen) = (Kept::default(), Pen::new(dir.path(), euid()));
+        pen.make_ready();
+        note(dir.path(), Event::Opened, &record(), 7, &log);
+        for time in [8, 9] {
+            let record = record();
+            pen.note(&Entry::new(Event::Closed, &record, &[], time), &log);
+        }
+        let read = read(dir.path()).unwrap();
+        let times: Vec<u64> = read.entries.iter().map(|entry| entry.time).collect();
+        assert_eq!((times, read.errors.len()), (vec![7, 8, 9], 0));
+        assert_eq!(log.lines(), [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::audit::Event;
+use crate::audit::{Event, Pen};
 use crate::config::Config;
 use crate::deadline::Deadline;
 use crate::ending::{clear_private, end, remove_session};
@@ -97,11 +97,8 @@ impl Session {
     /// `timeout` of the configuration it was opened with.
     pub fn close(&self, host: &Host, log: &dyn Log) -> Result<Closed> {
         let deadline = Deadline::after(self.timeout);
-        let journal = Journal {
-            state_dir: &self.state_dir,
-            host,
-            log,
-        };
+        let audit = &Pen::new(&self.state_dir, host.euid);
+        let journal = Journal { audit, host, log };
         let uid = self.record.user.uid;
         let sessions = match Sessions::existing(&self.state_dir, uid, host.euid) {
             Ok(Some(sessions)) => sessions,
@@ -237,11 +234,8 @@ fn try_to_revoke(
     log: &dyn Log,
 ) -> Result<Option<Record>> {
     let deadline = Deadline::after(config.timeout);
-    let journal = Journal {
-        state_dir: &config.state_dir,
-        host,
-        log,
-    };
+    let audit = &Pen::new(&config.state_dir, host.euid);
+    let journal = Journal { audit, host, log };
     let locked = match sessions.lock(name, deadline.earlier(config.timeout / 2)) {
         Ok(Some(locked)) => locked,
         Ok(None) => return Ok(None),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::acting::as_user;
+use crate::acting::{as_user, as_user_while};
 use crate::audit::Event;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -54,7 +54,10 @@ pub(crate) fn remove_tokens(
         return Ok(false);
     }
     let (home, known) = (record.user.home.clone(), record.home_id);
-    let removed = as_user(&record.user, journal.host.euid, deadline, move || {
+    // That they are gone is said next.
+    let meanwhile = &mut || journal.make_ready();
+    let (user, euid) = (&record.user, journal.host.euid);
+    let removed = as_user_while(user, euid, deadline, meanwhile, move || {
         let _share = share;
         home::remove(&home, known, &names)
     });

@@ -27,12 +27,17 @@ impl Host {
     /// Fails when `/proc` is not there, since a holder could not be told from
     /// a later process of the same pid then.
     pub fn current() -> Result<Self> {
-        Ok(Self {
+        Holder::current().map(Self::held_by)
+    }
+
+    /// Asks the system for what it is to a holder that is known.
+    pub fn held_by(holder: Holder) -> Self {
+        Self {
             now_ns: unix_nanoseconds(SystemTime::now()),
             name: short_name(&full_name()),
-            holder: Holder::current()?,
+            holder,
             euid: euid(),
-        })
+        }
     }
 
     /// The time as whole seconds since 1970 UTC, the unit of `iat` and `exp`.

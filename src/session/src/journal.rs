@@ -1,8 +1,6 @@
 //! Says what happened to a session: one line in the log, one in the audit file.
 
-use std::path::Path;
-
-use crate::audit::{self, Event};
+use crate::audit::{self, Event, Pen};
 use crate::host::Host;
 use crate::log::{Line, Log};
 use crate::record::{Record, TokenFile};
@@ -10,8 +8,8 @@ use crate::record::{Record, TokenFile};
 /// Where it is said.
 #[derive(Clone, Copy)]
 pub struct Journal<'a> {
-    /// The state directory, where the audit file is.
-    pub state_dir: &'a Path,
+    /// The audit file.
+    pub audit: &'a Pen,
     /// The moment and the process.
     pub host: &'a Host,
     /// The log.
@@ -48,6 +46,12 @@ impl Event {
 }
 
 impl Journal<'_> {
+    /// What can be done before it is known what there is to say, which comes soon.
+    pub fn make_ready(&self) {
+        self.log.make_ready();
+        self.audit.make_ready();
+    }
+
     /// Writes both lines, about all tokens of the session.
     pub fn say(&self, event: Event, record: &Record) {
         self.log_line(event, record, &record.files, None);
@@ -82,7 +86,7 @@ impl Journal<'_> {
     /// Writes the line of the audit file about some token files.
     pub fn note(&self, event: Event, record: &Record, files: &[TokenFile]) {
         let entry = audit::Entry::new(event, record, files, self.host.now());
-        audit::note(self.state_dir, self.host.euid, &entry, self.log);
+        self.audit.note(&entry, self.log);
     }
 }
 

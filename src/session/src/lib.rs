@@ -22,6 +22,7 @@ pub mod deadline;
 pub mod discovery;
 mod ending;
 pub mod error;
+mod gate;
 pub mod holder;
 pub mod home;
 pub mod host;

@@ -6,7 +6,7 @@ mod others;
 
 use std::time::Duration;
 
-use crate::audit::Event;
+use crate::audit::{Event, Pen};
 use crate::close::Session;
 use crate::config::{Config, OnFailure, Store};
 use crate::deadline::Deadline;
@@ -137,28 +137,26 @@ impl Prepared {
             ended,
             mut draft,
         } = self;
-        let journal = Journal {
-            state_dir: &config.state_dir,
-            host,
-            log,
-        };
-        let mut locked = match sessions.create(&draft.record) {
-            Ok(locked) => locked,
-            Err(error) => return Opened::No(error),
-        };
+        let audit = &Pen::new(&config.state_dir, host.euid);
+        let journal = Journal { audit, host, log };
         // Locked, so that nobody ends or renews the same session beside this login.
         let ended = lock_ended(&sessions, &ended, &draft.record);
         let (private, in_home): (Vec<_>, Vec<_>) = ended
             .into_iter()
             .partition(|(_, old)| old.place == Place::Private);
-        let written = match draft.record.place {
+        let recorded = match draft.record.place {
             Place::Home => {
                 let deadline = deadline.earlier(reserve(config));
-                draft.write(&mut locked, &in_home, deadline, &journal)
+                draft.write(&sessions, &in_home, deadline, &journal)
             }
-            Place::Private => draft
-                .write_private(&locked, deadline, &journal, true)
-                .map(|()| Vec::new()),
+            Place::Private => sessions.create(&draft.record).map(|locked| {
+                let written = draft.write_private(&locked, deadline, &journal, true);
+                (locked, written.map(|()| Vec::new()))
+            }),
+        };
+        let (locked, written) = match recorded {
+            Ok(recorded) => recorded,
+            Err(error) => return Opened::No(error),
         };
         let opened = match written {
             Ok(gone) => {

@@ -20,7 +20,7 @@ use idtoken::Lifetime;
 
 use crate::acting::as_user;
 use crate::aside::lock;
-use crate::audit::{self, Entry, Event};
+use crate::audit::{Entry, Event, Pen};
 use crate::child::{self, Program, Said};
 use crate::config::{Config, Table};
 use crate::deadline::Deadline;
@@ -310,7 +310,7 @@ fn tell(
         opened: host.now(),
         tokens: tokens.to_vec(),
     };
-    audit::note(&config.state_dir, host.euid, &entry, log);
+    Pen::new(&config.state_dir, host.euid).note(&entry, log);
 }
 
 #[cfg(test)]

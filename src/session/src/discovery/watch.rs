@@ -134,7 +134,7 @@ fn look_aside(
              {source}; check the limits of this process"
         ))
     };
-    let is_over = aside::run(Box::new(job), deadline).map_err(no_thread)?;
+    let is_over = aside::run(Box::new(job), deadline, &mut || ()).map_err(no_thread)?;
     let seen = lock(&slot).take().filter(|_| is_over);
     match seen {
         Some(seen) => Ok(seen),

@@ -82,7 +82,10 @@ pub struct Written {
 
 /// Makes tokens.d if it is missing, removes dead tokens of ours and puts the
 /// new ones in place, mode 0600: all of them or none.
-pub fn write(plan: &Plan) -> Result<Written> {
+///
+/// Before the first of them it waits for `is_recorded`: without a record nobody would ever
+/// take them away.
+pub fn write(plan: &Plan, is_recorded: impl FnOnce() -> bool) -> Result<Written> {
     let path = plan.home.join(TOKENS_D);
     let mut dir = open_or_make(&plan.home)?;
     // What can not be removed now is found again by its record.
@@ -99,6 +102,9 @@ pub fn write(plan: &Plan) -> Result<Written> {
         })
     });
     if behind.is_none() {
+        if !is_recorded() {
+            return Err(Error::io(WRITING, path, unwanted()));
+        }
         put_all(dir.as_fd(), &path, &plan.files, &plan.abandoned)?;
     }
     Ok(Written {
@@ -264,7 +270,7 @@ fn move_into_place(
     let temporary = format!(".{name}");
     let result = write_new(dir, &temporary, contents).and_then(|()| {
         if abandoned.load(Ordering::SeqCst) {
-            return Err(io::Error::other("nobody waited for it"));
+            return Err(unwanted());
         }
         Ok(renameat(dir, temporary.as_str(), dir, name)?)
     });
@@ -272,6 +278,11 @@ fn move_into_place(
         let _ = unlink(dir, &temporary);
     }
     result
+}
+
+/// Why a token is not put in place after all.
+pub(crate) fn unwanted() -> io::Error {
+    io::Error::other("nobody waited for it")
 }
 
 /// Writes a file that is not there yet, mode 0600.

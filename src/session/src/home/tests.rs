@@ -19,6 +19,11 @@ fn keys() -> Keys {
     vec![("lab.test".parse().unwrap(), Arc::from([key(b"current")]))]
 }
 
+/// Of a session that is recorded.
+fn written(plan: &Plan) -> Result<Written> {
+    write(plan, || true)
+}
+
 fn token(raw: &[u8], exp: u64) -> String {
     let claims = Claims {
         iat: NOW - 100,
@@ -93,7 +98,7 @@ impl Home {
     }
 
     fn write(&self, name: &TokenName) -> Result<Written> {
-        write(&self.plan(name, judge(&[name])))
+        written(&self.plan(name, judge(&[name])))
     }
 }
 
@@ -163,7 +168,7 @@ fn a_token_that_may_still_work_stays() {
     // Its session lives here; renewing it is not the business of a login.
     home.put(&alive, &token(b"current", NOW - 50));
     let name = name_at(NOW, "ap1");
-    assert!(removed(write(&home.plan(&name, judge(&[&name, &alive]))).unwrap()).is_empty());
+    assert!(removed(written(&home.plan(&name, judge(&[&name, &alive]))).unwrap()).is_empty());
     assert!(
         [here, there, alive]
             .iter()
@@ -228,7 +233,7 @@ fn tokens_of_ended_sessions_go_even_if_they_are_valid() {
     let name = name_at(NOW, "ap1");
     let mut plan = home.plan(&name, judge(&[&name]));
     plan.ended = vec![ended.clone(), gone.clone()];
-    let written = write(&plan).unwrap();
+    let written = written(&plan).unwrap();
     assert_eq!(written.ended, [ended.clone(), gone]);
     assert!(!home.path(&ended).exists());
 }
@@ -243,7 +248,7 @@ fn a_token_from_a_clock_ahead_is_reported_and_nothing_written() {
     assert!(!home.path(&name).exists());
     let mut plan = home.plan(&name, judge(&[&name]));
     plan.insist = true;
-    assert!(removed(write(&plan).unwrap()).is_empty());
+    assert!(removed(written(&plan).unwrap()).is_empty());
     assert!(remove(home.0.path(), None, std::slice::from_ref(&name)).unwrap());
     let moved = name.in_front_of(&ahead, 0);
     assert!(removed(home.write(&moved).unwrap()).is_empty());
@@ -269,7 +274,19 @@ fn what_nobody_waits_for_is_not_put_in_place() {
     let name = name_at(NOW, "ap1");
     let plan = home.plan(&name, judge(&[&name]));
     plan.abandoned.store(true, Ordering::SeqCst);
-    assert!(write(&plan).is_err());
+    assert!(written(&plan).is_err());
+    assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
+}
+
+#[test]
+fn nothing_is_put_in_place_that_is_not_recorded() {
+    let home = Home::with_tokens_d();
+    let name = name_at(NOW, "ap1");
+    let before = || {
+        assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
+        false
+    };
+    assert!(write(&home.plan(&name, judge(&[&name])), before).is_err());
     assert_eq!(fs::read_dir(home.tokens_d()).unwrap().count(), 0);
 }
 
@@ -281,7 +298,7 @@ fn a_home_that_is_not_one_is_an_error_with_its_path() {
     assert!(text.contains(".condor"), "{text}");
     let mut plan = home.plan(&name_at(NOW, "ap1"), judge(&[]));
     plan.home = "/no/such/home".into();
-    let text = write(&plan).unwrap_err().to_string();
+    let text = written(&plan).unwrap_err().to_string();
     assert!(
         text.contains("/no/such/home") && text.contains("check the home"),
         "{text}"
@@ -463,10 +480,10 @@ fn whoever_insists_is_written_behind_a_living_token() {
     home.put(&ahead, &token(b"current", NOW + 9000));
     let name = name_at(NOW, "ap1");
     let mut plan = home.plan(&name, judge(&[]));
-    assert_eq!(write(&plan).unwrap().behind, Some(ahead));
+    assert_eq!(written(&plan).unwrap().behind, Some(ahead));
     assert!(!home.path(&name).exists());
     plan.insist = true;
-    assert_eq!(write(&plan).unwrap().behind, None);
+    assert_eq!(written(&plan).unwrap().behind, None);
     assert!(home.path(&name).exists());
 }
 

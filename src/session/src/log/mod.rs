@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -20,6 +21,7 @@ use nix::sys::socket::{
 };
 use syslog::{Facility, LogFormat};
 
+use crate::aside::lock;
 use crate::deadline::Deadline;
 
 /// How long the lines of one call may wait, all together, for a log daemon that
@@ -47,6 +49,9 @@ pub enum Severity {
 pub trait Log: Sync {
     /// Writes one line; `text` has no control characters.
     fn write(&self, severity: Severity, text: &str);
+
+    /// Does what can be done for the next line, which comes soon.
+    fn make_ready(&self) {}
 
     /// Writes one line that something failed.
     fn error(&self, line: &Line) {
@@ -155,10 +160,12 @@ impl Line {
 pub struct Syslog {
     prefix: String,
     debug: bool,
-    program: String,
+    program: OnceLock<String>,
     socket: PathBuf,
     /// How long lines have waited, in microseconds.
     waited: AtomicU64,
+    /// For the next line.
+    ready: Mutex<Option<Datagram>>,
 }
 
 impl Syslog {
@@ -168,10 +175,34 @@ impl Syslog {
         Self {
             prefix: Line::new(prefix).0,
             debug,
-            program: program_name(),
+            program: OnceLock::new(),
             socket: PathBuf::from(LOG_SOCKET),
             waited: AtomicU64::new(0),
+            ready: Mutex::new(None),
         }
+    }
+
+    fn program(&self) -> &str {
+        self.program.get_or_init(program_name)
+    }
+
+    fn connect(&self) -> Option<Datagram> {
+        Datagram::connect(&self.socket).ok()
+    }
+
+    fn send(&self, mut daemon: Datagram, severity: Severity, text: &str) -> syslog::Result<()> {
+        let started = Instant::now();
+        let waited = Duration::from_micros(self.waited.load(Ordering::Relaxed));
+        daemon.patience = PATIENCE.saturating_sub(waited);
+        let header = Header {
+            process: self.program(),
+            pid: std::process::id(),
+        };
+        let message = format_args!("{}: {text}", self.prefix);
+        let result = header.format(&mut daemon, severity.into(), message);
+        let waited = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(waited, Ordering::Relaxed);
+        result
     }
 
     /// The same log, with lines of [`Severity::Debug`] or without.
@@ -186,21 +217,18 @@ impl Log for Syslog {
         if severity == Severity::Debug && !self.debug {
             return;
         }
+        let ready = lock(&self.ready).take();
+        // The daemon may have begun anew since, on another socket.
+        let is_sent = ready.is_some_and(|daemon| self.send(daemon, severity, text).is_ok());
         // A host without a log daemon works all the same.
-        let waited = Duration::from_micros(self.waited.load(Ordering::Relaxed));
-        let started = Instant::now();
-        let patience = PATIENCE.saturating_sub(waited);
-        let Ok(mut daemon) = Datagram::connect(&self.socket, patience) else {
-            return;
-        };
-        let header = Header {
-            process: &self.program,
-            pid: std::process::id(),
-        };
-        let message = format_args!("{}: {text}", self.prefix);
-        let _ = header.format(&mut daemon, severity.into(), message);
-        let waited = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited.fetch_add(waited, Ordering::Relaxed);
+        if let Some(daemon) = (!is_sent).then(|| self.connect()).flatten() {
+            let _ = self.send(daemon, severity, text);
+        }
+    }
+
+    fn make_ready(&self) {
+        self.program();
+        *lock(&self.ready) = self.connect();
     }
 }
 
@@ -258,22 +286,22 @@ struct Datagram {
 }
 
 impl Datagram {
-    fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
-        match Self::connect_as(SockType::Datagram, path, patience) {
-            Err(Errno::EPROTOTYPE) => Self::connect_as(SockType::Stream, path, patience),
+    fn connect(path: &Path) -> io::Result<Self> {
+        match Self::connect_as(SockType::Datagram, path) {
+            Err(Errno::EPROTOTYPE) => Self::connect_as(SockType::Stream, path),
             other => other,
         }
         .map_err(Into::into)
     }
 
-    fn connect_as(kind: SockType, path: &Path, patience: Duration) -> nix::Result<Self> {
+    fn connect_as(kind: SockType, path: &Path) -> nix::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, kind, flags, None)?;
         connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
         Ok(Self {
             socket,
             stream: kind == SockType::Stream,
-            patience,
+            patience: PATIENCE,
         })
     }
 

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::acting::as_user;
+use crate::acting::{as_user, as_user_while};
 use crate::deadline::Deadline;
 use crate::ending;
 use crate::error::Result;
-use crate::home::{self, Contents, Judge, Plan};
+use crate::gate::Gate;
+use crate::home::{self, Contents, Judge, Plan, Written};
 use crate::journal::Journal;
 use crate::log::Line;
 use crate::name::TokenName;
 use crate::private;
 use crate::record::Record;
-use crate::state::Locked;
+use crate::state::{Locked, Sessions};
 
 /// How often names are moved in front of another session's. Many logins at once
 /// may overtake each other; being overtaken by a live token does no harm.
@@ -40,49 +41,86 @@ impl Draft {
         names.zip(self.contents.iter().cloned()).collect()
     }
 
-    /// Puts the tokens into the home, in front of all others; which of the files
-    /// of ended sessions are gone.
-    pub(super) fn write(
+    /// Records the session and puts the tokens into the home, in front of all others.
+    ///
+    /// Fails when the session can not be recorded: then nothing is in the home. Otherwise
+    /// returns the lock of the record, and which of the files of ended sessions are gone or
+    /// why the home did not take the tokens.
+    pub(super) fn write<'a>(
         &mut self,
-        locked: &mut Locked<'_>,
+        sessions: &'a Sessions,
         ended: &[(Locked<'_>, Record)],
         deadline: Deadline,
         journal: &Journal<'_>,
-    ) -> Result<Vec<TokenName>> {
+    ) -> Result<(Locked<'a>, Result<Vec<TokenName>>)> {
         let abandoned = Arc::new(AtomicBool::new(false));
         let _abandon = Abandon(&abandoned);
-        let old: Vec<_> = ended.iter().flat_map(|(_, old)| old.names()).collect();
-        let mut moves = 0;
+        let (mut recorded, mut moves) = (None, 0);
         loop {
             let plan = Plan {
                 home: self.record.user.home.clone(),
                 files: self.files(),
-                ended: old.clone(),
+                ended: ended.iter().flat_map(|(_, old)| old.names()).collect(),
                 insist: moves == MOVES,
                 judge: Arc::clone(&self.judge),
                 abandoned: Arc::clone(&abandoned),
             };
-            // Nobody else has these sessions as long as the thread may write to the home.
-            let mut shares = vec![locked.share()];
-            shares.extend(ended.iter().map(|(locked, _)| locked.share()));
-            let user = &self.record.user;
-            let written = as_user(user, journal.host.euid, deadline, move || {
-                let _shares = shares;
-                home::write(&plan)
-            })?;
+            let written = self.write_once(plan, sessions, &mut recorded, ended, deadline, journal);
+            let mut locked = recorded.unwrap_or_else(|| sessions.create(&self.record))?;
+            let written = match written {
+                Ok(written) => written,
+                Err(error) => return Ok((locked, Err(error))),
+            };
             super::log_removed(journal.log, &self.record, &written.removed);
             self.record.home_id = written.home_id;
             let Some(first) = written.behind else {
-                return Ok(written.ended);
+                return Ok((locked, Ok(written.ended)));
             };
             let count = self.record.files.len();
             for (number, file) in self.record.files.iter_mut().enumerate() {
                 let behind = (count - 1 - number) as u64;
                 file.name = file.name.in_front_of(&first, behind);
             }
-            locked.replace(&self.record)?;
+            if let Err(error) = locked.replace(&self.record) {
+                return Ok((locked, Err(error)));
+            }
+            recorded = Some(Ok(locked));
             moves += 1;
         }
+    }
+
+    /// Lets the thread look at the home while the session is recorded here, if it is not yet.
+    fn write_once<'a>(
+        &self,
+        plan: Plan,
+        sessions: &'a Sessions,
+        recorded: &mut Option<Result<Locked<'a>>>,
+        ended: &[(Locked<'_>, Record)],
+        deadline: Deadline,
+        journal: &Journal<'_>,
+    ) -> Result<Written> {
+        let gate = Arc::new(Gate::new());
+        let meanwhile = &mut || {
+            match recorded.get_or_insert_with(|| sessions.create(&self.record)) {
+                Ok(locked) => gate.open(locked.share()),
+                Err(_) => gate.close(),
+            }
+            journal.make_ready();
+        };
+        // Nobody else has these sessions as long as the thread may write to the home.
+        let shares: Vec<_> = ended.iter().map(|(locked, _)| locked.share()).collect();
+        let behind_it = Arc::clone(&gate);
+        let (user, euid) = (&self.record.user, journal.host.euid);
+        let written = as_user_while(user, euid, deadline, meanwhile, move || {
+            let _shares = shares;
+            let mut share = None;
+            home::write(&plan, || {
+                share = behind_it.pass();
+                share.is_some()
+            })
+        });
+        gate.close();
+        written
     }
 
     /// Puts the tokens into the private store, with links to the user's own; a failure

@@ -11,7 +11,7 @@ use nix::sys::stat::fstatat;
 
 use super::{REMEDY, TokenFile, open_own};
 use crate::error::{Error, Result};
-use crate::home::{unlink, write_new};
+use crate::home::{unlink, unwanted, write_new};
 use crate::name::TokenName;
 
 /// Writes the tokens of a session: all of them or, after a failure, none.
@@ -90,7 +90,7 @@ fn put(dir: &OwnedFd, files: &[TokenFile], abandoned: &AtomicBool) -> io::Result
         })
         .and_then(|()| {
             if abandoned.load(Ordering::SeqCst) {
-                return Err(io::Error::other("nobody waited for it"));
+                return Err(unwanted());
             }
             files.iter().try_for_each(|(name, _)| {
                 let temporary = format!(".{name}");

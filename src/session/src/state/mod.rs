@@ -284,7 +284,8 @@ fn is_linked(file: &File) -> nix::Result<bool> {
 }
 
 fn read_record(file: &File, path: &Path) -> Result<Record> {
-    let mut bytes = Vec::new();
+    // Most are read at once.
+    let mut bytes = Vec::with_capacity(2048);
     let mut reader = file;
     // A record that was just written is read from its start all the same.
     reader
