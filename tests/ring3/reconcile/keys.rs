@@ -6,12 +6,7 @@ use std::time::Duration;
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use super::sampler::{good, sampling};
-use super::{KEYS, PERIOD, commands_the_pool, ready_for_changes, rows, wait_for};
-
-fn write_key(pool: &Pool, host: &str, name: &str, secret: &str) {
-    pool.host(host)
-        .write(&format!("{KEYS}/{name}"), secret, 0o600);
-}
+use super::{PERIOD, commands_the_pool, ready_for_changes, rows, wait_for};
 
 pub(super) fn pool_replaced(pool: &Pool) {
     ready_for_changes(pool);
@@ -21,7 +16,7 @@ pub(super) fn pool_replaced(pool: &Pool) {
     let before = tokens();
     for round in 0..3 {
         let secret = format!("the pool's key number {round}");
-        write_key(pool, "cm", "POOL", &secret);
+        pool.write_key("cm", "POOL", &secret);
         for (host, user) in sessions {
             let host = pool.host(host);
             // FS authentication reaches no other host; and one question at a time, since
@@ -30,7 +25,7 @@ pub(super) fn pool_replaced(pool: &Pool) {
             let ask = |what: &str| host.run(&["runuser", "-u", user, "--", "sh", "-c", what]);
             let works = || ask(&ping).all().contains("succeeded");
             assert!(!works(), "{user} has a token of the old key");
-            write_key(pool, host.name(), "POOL", &secret);
+            pool.write_key(host.name(), "POOL", &secret);
             let took = wait_for(user, Duration::from_secs(2), works);
             println!("{user} on {} again after {took:?}", host.name());
             ask("condor_q -global").must();
@@ -54,34 +49,18 @@ pub(super) fn named_key_replaced(pool: &Pool) {
         command.spawn().unwrap()
     };
     let samples = [("alice", "ap1"), ("bob", "ap2")].map(|(user, host)| (user, sample(user, host)));
-    // A daemon tells clients the list of keys it told last until it has read its configuration
-    // and is asked for another authorization (SecMan in condor_io/condor_secman.cpp keeps it).
-    let tells = |host: &str, key: &str, wanted: bool| {
-        let kind = if host == "cm" { "collector" } else { "schedd" };
-        let ask = format!(
-            "_CONDOR_TOOL_DEBUG=D_SECURITY:2 condor_ping -debug -type {kind} READ WRITE 2>&1"
-        );
-        pool.host(host).sh("condor_reconfig");
-        wait_for("the daemon tells its keys", Duration::from_secs(20), || {
-            let said = pool.host(host).run(&["sh", "-c", &ask]).all();
-            let mut lists = said.lines().rev();
-            let last = lists.find(|line| line.starts_with("IssuerKeys"));
-            last.is_some_and(|list| list.contains(key) == wanted)
-        });
-        std::thread::sleep(Duration::from_secs(2));
-    };
     std::thread::sleep(Duration::from_secs(2));
     for host in ["cm", "ap2", "ap1"] {
-        write_key(pool, host, "next", "the next key of the site");
-        tells(host, "next", true);
+        pool.write_key(host, "next", "the next key of the site");
+        pool.wait_until_it_tells(host, "next", true);
     }
     for host in ["ap1", "ap2"] {
         pool.host(host).configure("kid = \"next\"\n");
     }
     std::thread::sleep(Duration::from_secs(2));
     for host in ["ap1", "cm", "ap2"] {
-        pool.host(host).sh(&format!("rm {KEYS}/site"));
-        tells(host, "site", false);
+        pool.remove_key(host, "site");
+        pool.wait_until_it_tells(host, "site", false);
     }
     for (user, sample) in samples {
         // The samples go on for as long as it took.
@@ -93,9 +72,9 @@ pub(super) fn named_key_replaced(pool: &Pool) {
         std::fs::remove_file(pool.home(user).join("enough")).unwrap();
     }
     for host in ["cm", "ap1", "ap2"] {
-        write_key(pool, host, "site", "a key of the site");
-        pool.host(host)
-            .sh(&format!("rm {KEYS}/next; condor_reconfig"));
+        pool.write_key(host, "site", "a key of the site");
+        pool.remove_key(host, "next");
+        pool.host(host).sh("condor_reconfig");
     }
 }
 
@@ -115,7 +94,7 @@ pub(super) fn stopped_home(pool: &Pool) {
     let before = (text("carol"), text("alice"));
     ap1.sh("pkill -STOP bindfs");
     for host in ["cm", "ap2", "ap1"] {
-        write_key(pool, host, "POOL", "a key while a home is stopped");
+        pool.write_key(host, "POOL", "a key while a home is stopped");
     }
     wait_for("alice is renewed", Duration::from_secs(2), || {
         text("alice") != before.1

@@ -79,7 +79,6 @@ pub(crate) const TESTS: &[Test] = &[
 /// The timer's period, with what a run takes and a margin for a busy machine.
 const PERIOD: Duration = Duration::from_secs(15 + 5);
 const MINUTE: &str = "lifetime = \"60s\"\non_close = \"linger\"\n";
-const KEYS: &str = "/etc/condor/passwords.d";
 
 /// As `prepared`, with the session of five minutes under way.
 fn ready(pool: &Pool) {

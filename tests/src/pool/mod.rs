@@ -5,6 +5,7 @@
 //! is made in a directory and a network of its own and taken down at the end.
 
 mod host;
+mod keys;
 mod machine;
 mod network;
 mod package;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use host::Host;
+pub use keys::KEYS;
 pub use package::Package;
 pub use plan::{DOMAIN, Named, Plan, Role};
 pub use root::Suite;
