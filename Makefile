@@ -42,7 +42,7 @@ FOR_DEB   = debhelper dpkg-dev
 FOR_RPM   = rpm
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
-.PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
+.PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint setup clean
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -75,6 +75,16 @@ bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
+
+# As many logins as this machine takes, and many sessions held open; about five minutes.
+LOGINS   ?= 500
+AT_ONCE  ?= 50
+USERS    ?= 20
+HELD     ?= 10000
+load: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
+	$(AS_ROOT) $(BUILT)/load-pool $(LOGINS) $(AT_ONCE) $(USERS)
+	$(AS_ROOT) $(BUILT)/load-held $(HELD)
 
 # What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
 # same bytes with the same rustc. ARCH is x86_64 or aarch64.

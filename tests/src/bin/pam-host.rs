@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -99,6 +99,7 @@ impl Host {
                     self.round(tokens_d);
                 }
             }
+            Step::Timed(count) => (0..*count).for_each(|_| self.timed()),
             Step::Hold { sessions, users } => self.hold(*sessions, *users),
             Step::Wait(file) => {
                 std::fs::write(file, "").unwrap();
@@ -154,6 +155,25 @@ impl Host {
                 .shell
                 .push(format!("after its close: {left:?}"));
         }
+    }
+
+    fn timed(&mut self) {
+        let Scenario {
+            confdir,
+            service,
+            user,
+            ..
+        } = &self.scenario;
+        let mut pam = Transaction::start(confdir, service, user, None).unwrap();
+        let started = Instant::now();
+        let opened = pam.open(0);
+        let open = started.elapsed();
+        let started = Instant::now();
+        let closed = pam.close(0);
+        self.answers.times.push((open, started.elapsed()));
+        self.answers.codes.push(("open".to_owned(), opened));
+        self.answers.codes.push(("close".to_owned(), closed));
+        pam.end(0);
     }
 
     fn transaction(&mut self) -> &mut Transaction {

@@ -15,6 +15,7 @@ mod squash;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
@@ -64,6 +65,8 @@ pub enum Step {
     /// Opens and closes this many sessions, one after the other; each has its token all the
     /// while and leaves nothing in this tokens.d.
     Rounds(usize, PathBuf),
+    /// Opens and closes this many sessions, one after the other, and notes how long that took.
+    Timed(usize),
     /// Opens this many sessions, each in a process of its own that lives until this one ends, of
     /// as many users in turn.
     Hold {
@@ -114,6 +117,8 @@ pub struct Answers {
     pub snapshots: Vec<Snapshot>,
     /// What the shell commands printed.
     pub shell: Vec<String>,
+    /// How long each open and each close of [`Step::Timed`] took.
+    pub times: Vec<(Duration, Duration)>,
     /// What the forked children saw.
     pub children: Vec<Answers>,
 }
