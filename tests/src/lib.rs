@@ -1,5 +1,6 @@
 //! What rings 2 and 3, the demonstrations and the benchmark are made of.
 
+pub mod bench;
 pub mod command;
 pub mod documents;
 pub mod host;

@@ -1,9 +1,14 @@
 //! `make bench`: the benchmark on a host of a real pool.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
+use pam_idtoken_tests::bench::{median, quantile};
 use pam_idtoken_tests::build_dir;
 use pam_idtoken_tests::pool::{Build, Pool};
+
+/// Logins by ssh to each of two hosts.
+const LOGINS: usize = 40;
 
 /// What sites do today: fetch a token as the user, remove it at the end.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -19,8 +24,9 @@ esac
 "#;
 
 fn main() -> ExitCode {
-    let pool = Pool::boot();
-    pool.install(&Build::find());
+    let (pool, build) = (Pool::boot(), Build::find());
+    // The other access point stays without.
+    pool.host("ap1").install(&build);
     // As installed: with a reconciler that logins see.
     pool.install_units("ap1");
     // The directory is there from now on.
@@ -52,5 +58,30 @@ fn main() -> ExitCode {
         println!("the benchmark failed: {}", answer.stderr);
         return ExitCode::FAILURE;
     }
+    logins(&pool);
+    let size = std::fs::metadata(&build.module).unwrap().len();
+    println!("\nthe module is {} KiB", size / 1024);
     ExitCode::SUCCESS
+}
+
+/// A login by ssh until its command has run, with the module and without it, in turns.
+fn logins(pool: &Pool) {
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..LOGINS {
+        without.push(login(pool, "ap2"));
+        with.push(login(pool, "ap1"));
+    }
+    println!("\na login by ssh until its command has run, {LOGINS} on each host, in ms:");
+    for (name, times) in [("without", &without), ("with", &with)] {
+        let (median, p99) = (median(times) / 1000.0, quantile(times, 99) / 1000.0);
+        println!("  {name:<8} median {median:>7.1}  p99 {p99:>7.1}");
+    }
+    println!("  ratio    {:.3}", median(&with) / median(&without));
+}
+
+fn login(pool: &Pool, host: &str) -> Duration {
+    let ssh = pool.ssh("alice", host);
+    let started = Instant::now();
+    ssh.run("true").must();
+    started.elapsed()
 }
