@@ -2,12 +2,12 @@
 
 use pam_idtoken_tests::pool::{Build, Plan, Pool, Suite};
 
-use crate::Test;
+use crate::OwnTest;
 use crate::check::{levels, report};
 use crate::discovery::{follows, is_discovered};
 use crate::support::pings;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[OwnTest] = &[
     (
         "HTCondor of Debian's sid accepts the token of a login without a configuration",
         unstable_accepts,
@@ -30,7 +30,7 @@ fn accepts(pool: &Pool, user: &str, issuer: &str) {
     is_discovered(pool, user, issuer);
 }
 
-fn unstable_accepts(_: &Pool) {
+fn unstable_accepts() {
     let pool = Plan::of(OTHER).suite(Suite::Sid).hosts(Plan::ONE).boot();
     let version = pool.host("ap1").sh("condor_version");
     assert!(version.contains("CondorVersion: 25."), "{version}");
@@ -51,7 +51,7 @@ fn unstable_accepts(_: &Pool) {
     }
 }
 
-fn domains(_: &Pool) {
+fn domains() {
     let plan = Plan::of(OTHER).hosts(Plan::ONE);
     let (host, issuer) = (format!("ap1.{OTHER}"), "issuer.test");
     let unsaid = plan.clone().uid_domain(None).trust_domain(None);

@@ -6,10 +6,10 @@ mod upgraded;
 
 use pam_idtoken_tests::pool::{Package, Plan, Pool, Suite};
 
-use crate::Test;
+use crate::OwnTest;
 use crate::support::{both_accept, only_claims, pings};
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[OwnTest] = &[
     (
         "apt install of the package, and no other step, gives the next login its token",
         installed,
@@ -63,7 +63,7 @@ fn accepted(pool: &Pool) {
     pool.wait_for_tokens("alice", 0);
 }
 
-fn installed(_: &Pool) {
+fn installed() {
     let pool = Plan::of(DOMAIN).hosts(Plan::ONE).boot();
     let ap1 = pool.host("ap1");
     assert!(!pool.ssh("alice", "ap1").run(&pings(&pool)).ok);
@@ -107,7 +107,7 @@ fn installed(_: &Pool) {
     accepted(&pool);
 }
 
-fn on_sid(_: &Pool) {
+fn on_sid() {
     let plan = Plan::of(DOMAIN).suite(Suite::Sid).hosts(Plan::ONE);
     let pool = plan.boot();
     let ap1 = pool.host("ap1");
@@ -118,7 +118,7 @@ fn on_sid(_: &Pool) {
 }
 
 /// Where there is no HTCondor to ask, the domains are written down.
-fn on_bullseye(_: &Pool) {
+fn on_bullseye() {
     let plan = Plan::of(DOMAIN).suite(Suite::Bullseye).hosts(Plan::ONE);
     let pool = plan.boot();
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
@@ -155,7 +155,7 @@ fn on_bullseye(_: &Pool) {
     alice.run("true").must();
 }
 
-fn by_hand(_: &Pool) {
+fn by_hand() {
     let pool = Plan::of(DOMAIN).hosts(Plan::ONE).boot();
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
     let line = "session optional pam_idtoken.so scope=READ lifetime=10m";

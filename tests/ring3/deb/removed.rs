@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pam_idtoken_tests::host::Mode;
-use pam_idtoken_tests::pool::{Host, Package, Pool, Stay};
+use pam_idtoken_tests::pool::{Host, Package, Stay};
 
 use super::pool_with;
 use crate::support::{PRIVATE, timed};
@@ -22,7 +22,7 @@ pub(super) fn is_clean(host: &Host) {
     assert_eq!(left, "");
 }
 
-pub(super) fn leaves_nothing(_: &Pool) {
+pub(super) fn leaves_nothing() {
     let package = Package::find();
     let pool = pool_with(&package);
     let ap1 = pool.host("ap1");
@@ -85,7 +85,7 @@ pub(super) fn leaves_nothing(_: &Pool) {
     is_clean(ap1);
 }
 
-pub(super) fn locks_nobody_out(_: &Pool) {
+pub(super) fn locks_nobody_out() {
     let pool = pool_with(&Package::find());
     let ap1 = pool.host("ap1");
     let home = pool.serve_home("nfs", "ap1");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pam_idtoken_tests::pool::{Host, Package, Pool};
+use pam_idtoken_tests::pool::{Host, Package};
 
 use super::{LINES, accepted, pool_with};
 use crate::support::PRIVATE;
@@ -21,7 +21,7 @@ pub(super) fn wait_for_another(host: &Host, before: &str) {
     }
 }
 
-pub(super) fn keeps(_: &Pool) {
+pub(super) fn keeps() {
     let dir = tempfile::tempdir().unwrap();
     let package = Package::find();
     let pool = pool_with(&package.before(dir.path()));

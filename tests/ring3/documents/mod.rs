@@ -7,9 +7,9 @@ mod meant;
 mod newcomer;
 mod walk;
 
-use crate::Test;
+use crate::OwnTest;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TESTS: &[OwnTest] = &[
     (
         "who does what the README says has tokens on a bare host in less than five minutes",
         newcomer::follows_the_readme,

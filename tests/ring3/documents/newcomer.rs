@@ -23,7 +23,7 @@ pub(super) enum By {
     Source,
 }
 
-pub(super) fn follows_the_readme(_: &Pool) {
+pub(super) fn follows_the_readme() {
     let pool = Plan::of(DOMAIN).boot();
     let ways = ways();
     assert_eq!(ways, [By::Source, By::Package], "the README has lost one");

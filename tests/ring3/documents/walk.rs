@@ -16,7 +16,7 @@ use super::meant;
 use super::newcomer::{self, By};
 use crate::condor::submit;
 
-pub(super) fn every_command(_: &Pool) {
+pub(super) fn every_command() {
     let pool = Plan::of(DOMAIN).boot();
     let ap1 = pool.host("ap1");
     newcomer::prepare(ap1, By::Source);

@@ -78,8 +78,12 @@ impl Pool {
             "a pool of booted hosts needs root"
         );
         let root = root::ready(plan.suite);
-        prepare_nspawn();
-        let net = network::free_network();
+        let net = {
+            // Others may boot pools at this moment.
+            let _lock = root::lock();
+            prepare_nspawn();
+            network::bridge_up()
+        };
         let dir = PathBuf::from(format!("/tmp/pam_idtoken-pool-{net}"));
         fs::create_dir_all(&dir).unwrap();
         must(
@@ -87,7 +91,6 @@ impl Pool {
             &["-a", path(&root.join("pool-home")), path(&dir.join("home"))],
         );
         let signing_key: Vec<u8> = (0..64).map(|_| random_byte()).collect();
-        network::bridge_up(net);
         let mut pool = Self {
             dir,
             net,

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::command::{must, run};
 
 /// A third octet whose bridge nobody has: several pools can run side by side.
-pub(super) fn free_network() -> u8 {
+fn free_network() -> u8 {
     let first = u8::try_from(std::process::id() % 200).unwrap();
     (0..200)
         .map(|step| (first + step) % 200)
@@ -27,11 +27,14 @@ pub(super) fn bridge(net: u8) -> String {
     format!("idtoken{net}")
 }
 
-pub(super) fn bridge_up(net: u8) {
+/// Makes the bridge of a new pool; its number.
+pub(super) fn bridge_up() -> u8 {
+    let net = free_network();
     let (bridge, address) = (bridge(net), format!("10.88.{net}.254/24"));
     must("ip", &["link", "add", &bridge, "type", "bridge"]);
     must("ip", &["addr", "add", &address, "dev", &bridge]);
     must("ip", &["link", "set", &bridge, "up"]);
+    net
 }
 
 /// Lays a cable from a pool's bridge to another's.

@@ -78,12 +78,9 @@ const PACKAGES: &str = "bindfs,dbus,fuse3,iproute2,jq,libpam-modules,libpam-syst
 ///
 /// It is in `IDTOKEN_POOL_CACHE`, or else in /var/cache/pam_idtoken-tests.
 pub(super) fn ready(suite: Suite) -> PathBuf {
-    let cache = std::env::var_os("IDTOKEN_POOL_CACHE")
-        .map_or_else(|| "/var/cache/pam_idtoken-tests".into(), PathBuf::from);
-    fs::create_dir_all(&cache).unwrap();
-    let lock = File::create(cache.join(".lock")).unwrap();
     // Somebody else may be building it: this waits for them.
-    lock.lock().unwrap();
+    let _lock = lock();
+    let cache = cache();
     let name = format!("{}-{VERSION}", suite.name());
     let ready = cache.join(&name);
     if !ready.exists() {
@@ -93,6 +90,20 @@ pub(super) fn ready(suite: Suite) -> PathBuf {
         fs::rename(&unfinished, &ready).unwrap();
     }
     ready
+}
+
+fn cache() -> PathBuf {
+    let named = std::env::var_os("IDTOKEN_POOL_CACHE");
+    named.map_or_else(|| "/var/cache/pam_idtoken-tests".into(), PathBuf::from)
+}
+
+/// Until it is dropped nobody else builds a root or makes a network.
+pub(super) fn lock() -> File {
+    let cache = cache();
+    fs::create_dir_all(&cache).unwrap();
+    let lock = File::create(cache.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 fn build(suite: Suite, dir: &Path) {
