@@ -4,6 +4,7 @@ pub mod command;
 pub mod documents;
 pub mod host;
 pub mod pool;
+pub mod proof;
 pub mod signal;
 pub mod squash;
 
