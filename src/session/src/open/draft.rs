@@ -68,8 +68,18 @@ impl Draft {
             let user = &self.record.user;
             let written = as_user(user, journal.host.euid, deadline, move || {
                 let _shares = shares;
-                home::write(&plan)
+                let written = home::write(&plan);
+                let home = written.is_err().then(|| home::home_id(&plan.home));
+                Ok((written, home.flatten()))
             })?;
+            let written = match written {
+                (Ok(written), _) => written,
+                (Err(error), home) => {
+                    // What it may have all the same is looked for there.
+                    self.record.home_id = home;
+                    return Err(error);
+                }
+            };
             super::log_removed(journal.log, &self.record, &written.removed);
             self.record.home_id = written.home_id;
             let Some(first) = written.behind else {
