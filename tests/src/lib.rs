@@ -3,6 +3,7 @@
 pub mod command;
 pub mod documents;
 pub mod host;
+pub mod mischief;
 pub mod pool;
 pub mod proof;
 pub mod signal;
