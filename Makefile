@@ -40,9 +40,9 @@ FOR_BUILD = gcc libc6-dev libpam0g-dev
 FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
 FOR_DEB   = debhelper dpkg-dev
 FOR_RPM   = rpm
-FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
+FOR_TEST  = $(FOR_DEMO) binutils bindfs e2fsprogs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
-.PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint setup clean
+.PHONY: build demo demo-pool test ring1 ring2 ring3 hostile bench load install documents lint setup clean
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -70,6 +70,13 @@ ring3: setup build deb
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3 --no-run
 	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring3
+
+# What hostile users do, on a booted host and through libpam. HOSTILE_ROUNDS is for longer races: how
+# often sessions open, are renewed and close while what they use is swapped.
+hostile: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
+	$(CARGO) test --release --locked -p pam_idtoken_tests --test hostile --no-run
+	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test hostile
 
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins

@@ -4,7 +4,9 @@ pub mod bench;
 pub mod command;
 pub mod documents;
 pub mod host;
+pub mod mischief;
 pub mod pool;
+pub mod proof;
 pub mod signal;
 pub mod squash;
 

@@ -72,6 +72,7 @@ impl Host {
                 self.answers.environment.push(environment);
             }
             Step::PutEnv(setting) => self.transaction().put_env(setting),
+            Step::User(name) => self.transaction().set_user(name),
             Step::Snapshot => self.answers.snapshots.push(Snapshot::take()),
             Step::Umask(mask) => {
                 nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));

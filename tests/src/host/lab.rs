@@ -7,8 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use nix::mount::{MsFlags, mount};
@@ -45,6 +45,8 @@ pub struct Lab {
     delay: AtomicU64,
     /// How many users there are beside those of every lab.
     users: AtomicU64,
+    /// More lines of its passwd.
+    accounts: Mutex<Vec<u8>>,
 }
 
 /// Tells what several hosts of one lab write apart.
@@ -133,6 +135,7 @@ impl Lab {
             log: None,
             delay: AtomicU64::new(0),
             users: AtomicU64::new(0),
+            accounts: Mutex::default(),
         };
         for name in [
             "home",
@@ -385,6 +388,13 @@ impl Lab {
         self.users.store(u64::from(count), Ordering::SeqCst);
     }
 
+    /// Adds an account by its line of passwd, or puts it in front of one that is there.
+    pub fn add_account(&self, name: &[u8], uid: u32, home: &Path) {
+        let rest = format!(":x:{uid}:{uid}::{}:/bin/sh\n", home.display());
+        let line = [name, rest.as_bytes()].concat();
+        self.accounts.lock().unwrap().splice(0..0, line);
+    }
+
     /// The uid that alice has here.
     #[allow(clippy::unused_self)]
     pub fn alice_uid(&self) -> u32 {
@@ -421,11 +431,12 @@ impl Lab {
             )
         });
         let passwd = passwd + &more.collect::<String>();
+        let passwd = [&self.accounts.lock().unwrap()[..], passwd.as_bytes()].concat();
         let group = format!("root:x:0:\nalice:x:{uid}:\nbob:x:{BOB}:\npool:x:54400:alice,bob\n");
-        for (name, text) in [("passwd", passwd), ("group", group)] {
+        for (name, text) in [("passwd", passwd), ("group", group.into_bytes())] {
             // A host that has it open keeps what it has.
             let path = self.path("etc").join(name);
-            if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+            if fs::read(&path).is_ok_and(|there| there == text) {
                 continue;
             }
             // In one step: another program may be reading it.

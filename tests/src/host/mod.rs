@@ -52,6 +52,8 @@ pub enum Step {
     PutEnv(String),
     /// Takes a snapshot of the process.
     Snapshot,
+    /// Sets PAM_USER, as some modules do: any bytes but NUL.
+    User(Vec<u8>),
     /// Sets the umask.
     Umask(u32),
     /// Sets an environment variable of the process.

@@ -7,6 +7,7 @@ use std::ptr::null_mut;
 
 /// pam_end's flag of a forked child.
 pub const PAM_DATA_SILENT: c_int = 0x4000_0000;
+const PAM_USER: c_int = 2;
 const PAM_RHOST: c_int = 4;
 const PAM_SUCCESS: c_int = 0;
 
@@ -154,6 +155,14 @@ impl Transaction {
         let setting = CString::new(setting).unwrap();
         // SAFETY: the handle is live, and libpam copies the string.
         let code = unsafe { pam_putenv(self.handle, setting.as_ptr()) };
+        assert_eq!(code, PAM_SUCCESS);
+    }
+
+    /// Sets PAM_USER.
+    pub fn set_user(&mut self, name: &[u8]) {
+        let name = CString::new(name).unwrap();
+        // SAFETY: the handle is live, and libpam copies the string.
+        let code = unsafe { pam_set_item(self.handle, PAM_USER, name.as_ptr().cast()) };
         assert_eq!(code, PAM_SUCCESS);
     }
 

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::machine::{Running, inside, plug_in, power_on, remove_control_group, unplug};
+use super::machine::{
+    Running, inside, inside_for, plug_in, power_on, remove_control_group, unplug,
+};
 use super::plan::{Place, Role};
 use super::{Build, path};
 use crate::command::{Answer, must, run};
@@ -121,6 +123,16 @@ impl Host {
         inside(self.leader(), args)
     }
 
+    /// A program that is run as root on the host, for so many seconds at most.
+    pub fn command(&self, seconds: u32, args: &[&str]) -> Command {
+        inside_for(self.leader(), seconds, args)
+    }
+
+    /// The host's file system, as its processes see it.
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.leader()))
+    }
+
     /// Runs a script as root on the host; it has to succeed.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
@@ -133,7 +145,7 @@ impl Host {
     pub fn write(&self, file: &str, contents: impl AsRef<[u8]>, mode: u32) {
         // Through the host's own root, so that its mounts are seen; in one step, since what is
         // there may be in use.
-        let path = PathBuf::from(format!("/proc/{}/root{file}", self.leader()));
+        let path = self.root().join(file.trim_start_matches('/'));
         let new = path.with_file_name(format!(
             ".{}.new",
             path.file_name().unwrap().to_str().unwrap()

@@ -70,10 +70,17 @@ pub(super) fn power_on(full_name: &str, netns: &str, layer: &Path, home: &Path) 
 }
 
 pub(super) fn inside(leader: i32, args: &[&str]) -> Answer {
-    run(Command::new("timeout")
-        .args(["60", "nsenter", "-t", &leader.to_string()])
+    run(&mut inside_for(leader, 60, args))
+}
+
+/// A program on a host, for so many seconds at most.
+pub(super) fn inside_for(leader: i32, seconds: u32, args: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args([&seconds.to_string(), "nsenter", "-t", &leader.to_string()])
         .args(["-m", "-u", "-i", "-p", "-n", "-r", "-w", "--"])
-        .args(args))
+        .args(args);
+    command
 }
 
 /// What a host is doing, for whoever wonders why a login hangs.

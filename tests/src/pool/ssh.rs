@@ -16,6 +16,7 @@ pub struct Ssh {
     leader: i32,
     options: Vec<String>,
     askpass: Option<PathBuf>,
+    seconds: u32,
 }
 
 /// What an interactive login showed.
@@ -45,6 +46,7 @@ impl Ssh {
             leader,
             options: Vec::new(),
             askpass: None,
+            seconds: 60,
         }
     }
 
@@ -59,6 +61,13 @@ impl Ssh {
     #[must_use]
     pub fn by_password(mut self, askpass: &Path) -> Self {
         self.askpass = Some(askpass.to_owned());
+        self
+    }
+
+    /// The same for sessions that may last longer than a minute.
+    #[must_use]
+    pub fn lasting(mut self, seconds: u32) -> Self {
+        self.seconds = seconds;
         self
     }
 
@@ -131,7 +140,7 @@ impl Ssh {
     }
 
     fn client(&self, program: &str) -> Command {
-        self.client_for(program, 60)
+        self.client_for(program, self.seconds)
     }
 
     fn client_for(&self, program: &str, seconds: u32) -> Command {

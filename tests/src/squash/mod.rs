@@ -45,6 +45,10 @@ pub enum Mode {
     StalledAtRename,
     /// Whatever needs room: ENOSPC.
     Full,
+    /// Whatever needs room: EDQUOT.
+    OverQuota,
+    /// The listing of a directory has no end.
+    Endless,
     /// What is written is lost, and close(2) or fsync(2) says ENOSPC, as with NFS and a quota.
     FullAtClose,
     /// Whatever changes anything: EROFS.

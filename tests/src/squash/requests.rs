@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use nix::fcntl::OFlag;
@@ -287,10 +287,19 @@ impl Filesystem for Server {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let entries = match self.serve(request, Effect::Looks, |_| self.open.dir(handle)) {
-            Ok(entries) => entries,
+        let listed = |mode| Ok((mode, self.open.dir(handle)?));
+        let (mode, entries) = match self.serve(request, Effect::Looks, listed) {
+            Ok(listed) => listed,
             Err(error) => return reply.error(error),
         };
+        if mode == Mode::Endless {
+            let name = |next| format!("endless-{next}");
+            let mut next = offset + 1;
+            while !reply.add(INodeNo(next), next, FileType::RegularFile, name(next)) {
+                next += 1;
+            }
+            return reply.ok();
+        }
         for (next, entry) in (1..)
             .zip(entries.iter())
             .skip(usize::try_from(offset).unwrap_or(0))

@@ -49,6 +49,7 @@ impl Server {
             _ if request.uid() == 0 => Err(Errno::EACCES),
             (Mode::ReadOnly, Effect::Changes | Effect::NeedsRoom) => Err(Errno::EROFS),
             (Mode::Full, Effect::NeedsRoom) => Err(Errno::ENOSPC),
+            (Mode::OverQuota, Effect::NeedsRoom) => Err(Errno::EDQUOT),
             _ => as_asker(self.files.proc(), request, || act(mode)).map_err(Errno::from),
         }
     }

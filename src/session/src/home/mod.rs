@@ -232,10 +232,15 @@ fn is_removed(home: &Path, known: Option<HomeId>) -> bool {
 
 fn remove_in(dir: BorrowedFd<'_>, name: &TokenName) -> nix::Result<bool> {
     // The file of a write that was cut off; mostly there is none.
-    let _ = unlink(dir, &format!(".{name}"));
-    match unlink(dir, &name.to_string()) {
-        Ok(()) => Ok(true),
-        Err(Errno::ENOENT) => Ok(false),
+    let unfinished = unlink(dir, &format!(".{name}"));
+    let was_there = match unlink(dir, &name.to_string()) {
+        Ok(()) => true,
+        Err(Errno::ENOENT) => false,
+        Err(errno) => return Err(errno),
+    };
+    match unfinished {
+        // A directory is its user's, and holds no token of ours.
+        Ok(()) | Err(Errno::ENOENT | Errno::EISDIR) => Ok(was_there),
         Err(errno) => Err(errno),
     }
 }

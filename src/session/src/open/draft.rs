@@ -8,7 +8,7 @@ use crate::deadline::Deadline;
 use crate::ending;
 use crate::error::Result;
 use crate::gate::Gate;
-use crate::home::{self, Contents, Judge, Plan, Written};
+use crate::home::{self, Contents, HomeId, Judge, Plan, Written};
 use crate::journal::Journal;
 use crate::log::Line;
 use crate::name::TokenName;
@@ -65,11 +65,16 @@ impl Draft {
                 judge: Arc::clone(&self.judge),
                 abandoned: Arc::clone(&abandoned),
             };
-            let written = self.write_once(plan, sessions, &mut recorded, ended, deadline, journal);
+            let (written, home_id) =
+                self.write_once(plan, sessions, &mut recorded, ended, deadline, journal);
             let mut locked = recorded.unwrap_or_else(|| sessions.create(&self.record))?;
             let written = match written {
                 Ok(written) => written,
-                Err(error) => return Ok((locked, Err(error))),
+                Err(error) => {
+                    // What it may have all the same is looked for there.
+                    self.record.home_id = home_id;
+                    return Ok((locked, Err(error)));
+                }
             };
             super::log_removed(journal.log, &self.record, &written.removed);
             self.record.home_id = written.home_id;
@@ -89,7 +94,8 @@ impl Draft {
         }
     }
 
-    /// Lets the thread look at the home while the session is recorded here, if it is not yet.
+    /// Lets the thread look at the home while the session is recorded here, if it is not yet;
+    /// which home it was that did not take the tokens.
     fn write_once<'a>(
         &self,
         plan: Plan,
@@ -98,7 +104,7 @@ impl Draft {
         ended: &[(Locked<'_>, Record)],
         deadline: Deadline,
         journal: &Journal<'_>,
-    ) -> Result<Written> {
+    ) -> (Result<Written>, Option<HomeId>) {
         let gate = Arc::new(Gate::new());
         let meanwhile = &mut || {
             match recorded.get_or_insert_with(|| sessions.create(&self.record)) {
@@ -114,13 +120,15 @@ impl Draft {
         let written = as_user_while(user, euid, deadline, meanwhile, move || {
             let _shares = shares;
             let mut share = None;
-            home::write(&plan, || {
+            let written = home::write(&plan, || {
                 share = behind_it.pass();
                 share.is_some()
-            })
+            });
+            let home = written.is_err().then(|| home::home_id(&plan.home));
+            Ok((written, home.flatten()))
         });
         gate.close();
-        written
+        written.unwrap_or_else(|error| (Err(error), None))
     }
 
     /// Puts the tokens into the private store, with links to the user's own; a failure

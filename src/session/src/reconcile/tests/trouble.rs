@@ -54,6 +54,22 @@ fn a_home_that_is_not_there_keeps_its_sessions_until_their_tokens_expired() {
 }
 
 #[test]
+fn a_session_that_could_not_close_is_over_when_its_user_has_removed_the_directory() {
+    let lab = Lab::new();
+    let session = opened(&lab);
+    // At logout a link leads nowhere, of which nobody knows what it means.
+    let condor = lab.path("home/.condor");
+    fs::rename(&condor, lab.path("home/kept")).unwrap();
+    std::os::unix::fs::symlink("nowhere", &condor).unwrap();
+    let error = session.close(&lab.host, &lab.log).unwrap_err();
+    assert!(matches!(error, Error::Away { .. }), "{error}");
+    assert_eq!(done(&lab), [What::Waiting]);
+    fs::remove_file(&condor).unwrap();
+    assert_eq!(done(&lab), [What::Ended]);
+    assert_eq!(lab.records(), Vec::<String>::new());
+}
+
+#[test]
 fn what_fails_in_a_home_is_said_once_in_a_while() {
     let mut lab = Lab::new();
     let session = opened(&lab);
