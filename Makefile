@@ -43,6 +43,7 @@ FOR_RPM   = rpm
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
+.PHONY: fuzz
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -75,6 +76,13 @@ bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
+
+# Each parser of what is not ours, from the corpus that is kept: TARGETS of fuzz/targets, or all.
+SECONDS_EACH ?= 8
+TARGETS      ?=
+fuzz: setup-build
+	@tools/need g++
+	@tools/fuzz $(SECONDS_EACH) $(TARGETS)
 
 # What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
 # same bytes with the same rustc. ARCH is x86_64 or aarch64.
