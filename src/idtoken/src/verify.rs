@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::crypto;
 use crate::domain::TrustDomain;
 use crate::key::SigningKey;
+use crate::stack;
 
 /// A token file larger than this is none, in bytes.
 pub const TOKEN_FILE_LIMIT: u64 = 64 * 1024;
@@ -177,8 +178,9 @@ fn is_signed_by(token: &str, key: &SigningKey) -> Result<bool, Refusal> {
     crypto::install();
     let (message, signature) = split(token)?;
     let secret = DecodingKey::from_secret(key.secret());
-    jsonwebtoken::crypto::verify(signature, message.as_bytes(), &secret, Algorithm::HS256)
-        .map_err(|_| NO_SIGNATURE)
+    let verify =
+        || jsonwebtoken::crypto::verify(signature, message.as_bytes(), &secret, Algorithm::HS256);
+    stack::wiped(verify).map_err(|_| NO_SIGNATURE)
 }
 
 fn split(token: &str) -> Result<(&str, &str), Refusal> {
