@@ -5,6 +5,7 @@ pub mod documents;
 pub mod host;
 pub mod pool;
 pub mod proof;
+pub mod secrets;
 pub mod signal;
 pub mod squash;
 

@@ -11,6 +11,7 @@ use super::machine::{Running, inside, plug_in, power_on, remove_control_group, u
 use super::plan::{Place, Role};
 use super::{Build, path};
 use crate::command::{Answer, must, run};
+use crate::secrets::Said;
 use crate::signal;
 
 const TOOL: &str = "/usr/sbin/idtokenctl";
@@ -20,9 +21,10 @@ pub const CONFIG: &str = "/etc/security/pam_idtoken.toml";
 /// A booted host.
 pub struct Host {
     place: Place,
-    layer: PathBuf,
+    pub(super) layer: PathBuf,
     home: PathBuf,
     running: Mutex<Running>,
+    pub(super) said: Mutex<Said>,
 }
 
 impl Host {
@@ -49,6 +51,7 @@ impl Host {
             layer,
             home,
             running: Mutex::new(running),
+            said: Mutex::default(),
         }
     }
 
@@ -118,7 +121,9 @@ impl Host {
 
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        inside(self.leader(), args)
+        let answer = inside(self.leader(), args);
+        self.note(args, &answer.all());
+        answer
     }
 
     /// Runs a script as root on the host; it has to succeed.
@@ -198,6 +203,7 @@ impl Host {
     /// The lines of the module in AUTHPRIV since a place in the log.
     pub fn log_since(&self, cursor: &str) -> Vec<String> {
         self.sh("journalctl --sync");
+        self.note_keys();
         let text = self.sh(&format!(
             "journalctl -q --no-pager -o cat --after-cursor '{cursor}' SYSLOG_FACILITY=10"
         ));
