@@ -292,7 +292,10 @@ fn told() {
     for (told, wanted) in [
         (signature, "signature of the token"),
         ("a scratch key", "bytes of the key POOL"),
-        ("61207363726174636820", "bytes of the key POOL, in hex,"),
+        (
+            "612073637261746368206b6579",
+            "bytes of the key POOL, in hex,",
+        ),
     ] {
         let before = said.check().len();
         said.note(format!("a line with {told} in it"));
