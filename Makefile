@@ -40,9 +40,11 @@ FOR_BUILD = gcc libc6-dev libpam0g-dev
 FOR_DEMO  = $(FOR_BUILD) libnss-wrapper
 FOR_DEB   = debhelper dpkg-dev
 FOR_RPM   = rpm
-FOR_TEST  = $(FOR_DEMO) binutils bindfs e2fsprogs fuse3 iproute2 mmdebstrap openssh-client systemd-container
+FOR_TEST  = $(FOR_DEMO) binutils bindfs e2fsprogs fuse3 gdb iproute2 mmdebstrap openssh-client \
+            systemd-container valgrind
 
-.PHONY: build demo demo-pool test ring1 ring2 ring3 hostile bench load install documents lint setup clean
+.PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint setup clean
+.PHONY: hostile fuzz leaks sanitize cores
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -92,6 +94,29 @@ load: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/load-pool $(LOGINS) $(AT_ONCE) $(USERS)
 	$(AS_ROOT) $(BUILT)/load-held $(HELD)
+
+# Each parser of what is not ours, from the corpus that is kept: TARGETS of fuzz/targets, or all.
+SECONDS_EACH ?= 8
+TARGETS      ?=
+fuzz: setup-build
+	@tools/need g++
+	@tools/fuzz $(SECONDS_EACH) $(TARGETS)
+
+# What sessions lose: with valgrind, and ROUNDS of them in one process.
+ROUNDS ?= 20000
+leaks: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
+	$(AS_ROOT) env IDTOKEN_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring2 -- leak
+
+# Ring 2 with sanitizers.
+sanitize: setup
+	$(AS_ROOT) tools/sanitize
+
+# Cores of hosts and of idtokenctl, without keys and tokens; every test of rings 2 and 3 looks through
+# what was logged, written and said.
+cores: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
+	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring2 -- 'a core of'
 
 # What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
 # same bytes with the same rustc. ARCH is x86_64 or aarch64.

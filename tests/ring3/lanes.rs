@@ -39,6 +39,14 @@ impl Lanes {
         Self::First(second, said)
     }
 
+    /// What its row of the proofs is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::All | Self::First(..) => "ring 3",
+            Self::Second => "ring 3, hosts of their own",
+        }
+    }
+
     pub(crate) fn has_shared(&self) -> bool {
         !matches!(self, Self::Second)
     }

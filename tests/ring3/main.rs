@@ -30,6 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use lanes::Lanes;
 use libtest_mimic::{Arguments, Trial};
 use pam_idtoken_tests::pool::{Build, Pool};
+use pam_idtoken_tests::proof;
 
 /// A test on the pool of all.
 type Test = (&'static str, fn(&Pool));
@@ -105,5 +106,6 @@ fn main() -> ExitCode {
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(POOL.lock().unwrap_or_else(PoisonError::into_inner).take());
+    proof::told(lanes.name());
     lanes.join(conclusion.exit_code())
 }

@@ -7,6 +7,7 @@ pub mod host;
 pub mod mischief;
 pub mod pool;
 pub mod proof;
+pub mod secrets;
 pub mod signal;
 pub mod squash;
 

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::Write;
 
+use crate::secrets::checked;
+
 /// Adds a row to the file that `IDTOKEN_PROOF` names, and prints it: what was proved, what was
 /// counted, and how often it did not hold.
 pub fn row(what: &str, counted: &str, violations: usize) {
@@ -14,5 +16,21 @@ pub fn row(what: &str, counted: &str, violations: usize) {
             .open(table)
             .unwrap();
         writeln!(table, "{what}\t{counted}\t{violations}").unwrap();
+    }
+}
+
+/// Adds a row of all that the hosts of this process have told by now, see [`crate::secrets`].
+pub fn told(ring: &str) {
+    let [hosts, bytes, secrets, found] = checked();
+    if hosts > 0 {
+        let counted = format!(
+            "{hosts} hosts, {} KiB, {secrets} forms of secrets",
+            bytes >> 10
+        );
+        row(
+            &format!("told: logs, audit, records, outputs, {ring}"),
+            &counted,
+            found,
+        );
     }
 }

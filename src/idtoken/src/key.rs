@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::error::{KeyError, KeyFault};
 use crate::keyfile;
 use crate::kid::Kid;
+use crate::stack;
 
 const SCRAMBLE: [u8; 4] = [0xDE, 0xAD, 0xBE, 0xEF];
 
@@ -28,7 +29,8 @@ pub enum KeyForm {
 /// A key that signs and verifies tokens. Wiped when dropped, never printable.
 pub struct SigningKey {
     kid: Kid,
-    derived: Zeroizing<[u8; 32]>,
+    /// Where it is moved without its bytes, see [`crate::stack`].
+    derived: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl SigningKey {
@@ -48,6 +50,10 @@ impl SigningKey {
 
     /// The key of a file with these bytes. Fails if nothing of them counts.
     pub fn from_bytes(kid: &Kid, raw: &[u8], form: KeyForm) -> Result<Self, KeyError> {
+        stack::wiped(|| Self::derive(kid, raw, form))
+    }
+
+    fn derive(kid: &Kid, raw: &[u8], form: KeyForm) -> Result<Self, KeyError> {
         let empty = || KeyError {
             path: PathBuf::from(kid.as_str()),
             fault: KeyFault::Empty,
@@ -85,13 +91,15 @@ impl SigningKey {
     /// Tells this key from a later one of the same kid, and nothing else about
     /// it: a digest of the derived key under a name of its own.
     pub fn fingerprint(&self) -> [u8; 8] {
-        let mut digest = Sha256::new();
-        digest.update(b"pam_idtoken key fingerprint v1");
-        digest.update(self.derived.as_slice());
-        let digest = digest.finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        first
+        stack::wiped(|| {
+            let mut digest = Sha256::new();
+            digest.update(b"pam_idtoken key fingerprint v1");
+            digest.update(self.derived.as_slice());
+            let digest = digest.finalize();
+            let mut first = [0; 8];
+            first.copy_from_slice(&digest[..8]);
+            first
+        })
     }
 
     /// The key of HMAC-SHA256.
@@ -122,8 +130,8 @@ fn unscramble(raw: &[u8]) -> Zeroizing<Vec<u8>> {
     plain
 }
 
-fn derive(material: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    let mut derived = Zeroizing::new([0; 32]);
+fn derive(material: &[u8]) -> Option<Box<Zeroizing<[u8; 32]>>> {
+    let mut derived = Box::new(Zeroizing::new([0; 32]));
     Hkdf::<Sha256>::new(Some(b"htcondor"), material)
         .expand(b"master jwt", derived.as_mut_slice())
         .ok()?;

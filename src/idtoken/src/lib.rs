@@ -19,6 +19,7 @@ mod keyfile;
 mod kid;
 mod lifetime;
 mod scope;
+mod stack;
 mod token;
 mod verify;
 

@@ -12,6 +12,7 @@ use crate::claims::Claims;
 use crate::crypto;
 use crate::error::MintError;
 use crate::key::SigningKey;
+use crate::stack;
 
 /// A signed token: as good as its user's password. Wiped when dropped, never printable.
 pub struct Token(Zeroizing<String>);
@@ -67,7 +68,8 @@ impl SigningKey {
         };
         let message = format!("{}.{}", part(&header)?, part(&payload)?);
         let key = EncodingKey::from_secret(self.secret());
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256)
+        let sign = || jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+        let signature = stack::wiped(sign)
             .map(Zeroizing::new)
             .map_err(|error| MintError(error.to_string()))?;
         // Sized first, so that no part of the token stays behind in an outgrown buffer.

@@ -38,11 +38,19 @@ const END: Step = End { silent: false };
 
 /// A lab whose tokens come from this script; `$answer` is a good token.
 fn lab(who: Who, script: &str, more: &str) -> Lab {
-    let lab = Lab::new(who);
+    let lab = patient_lab(who, script, &format!("timeout = \"1s\"\n{more}"));
     answer(&lab, &Asked::default().token(&lab));
+    lab
+}
+
+/// The same that waits for it as long as it may.
+pub(crate) fn patient_lab(who: Who, script: &str, more: &str) -> Lab {
+    let lab = Lab::new(who);
+    // Runs of many sessions take their time.
+    answer(&lab, &Asked::default().expires(now() + 1800).token(&lab));
     fetch(&lab, script);
     lab.configure(&format!(
-        "issuer = \"schedd\"\ncondor_token_fetch = {:?}\ntimeout = \"1s\"\n{more}",
+        "issuer = \"schedd\"\ncondor_token_fetch = {:?}\n{more}",
         program(&lab)
     ));
     lab
@@ -62,6 +70,11 @@ fn answer(lab: &Lab, token: &str) {
     let path = lab.path("tmp/answer");
     fs::write(&path, format!("{token}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+/// The schedd signs with the key that the lab has now.
+pub(crate) fn answer_anew(lab: &Lab) {
+    answer(lab, &Asked::default().token(lab));
 }
 
 fn in_home(lab: &Lab) -> String {

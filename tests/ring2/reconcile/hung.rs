@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Bob's home on a server that can be stopped; alice's is as ever.
-fn with_hung_home() -> (Lab, Mirror) {
+pub(crate) fn with_hung_home() -> (Lab, Mirror) {
     let lab = Lab::new(Who::Root);
     lab.configure("timeout = \"500ms\"\n");
     fs::rename(lab.path("home/bob"), lab.path("disk")).unwrap();

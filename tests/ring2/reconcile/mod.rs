@@ -12,6 +12,7 @@ use pam_idtoken_tests::host::lab::{BOB, names};
 use pam_idtoken_tests::host::{Lab, Step, Who};
 
 use crate::Test::{self, Root};
+use crate::is_sanitized;
 
 pub(crate) const TESTS: &[Test] = &[
     Root(
@@ -82,7 +83,9 @@ fn race() {
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .sum();
-        assert!(renewed > 200, "only {renewed} renewals came in between");
+        // A reconcile with sanitizers in it takes several times as long.
+        let enough = if is_sanitized() { 20 } else { 200 };
+        assert!(renewed > enough, "only {renewed} renewals came in between");
     });
     assert_eq!(left(lab), Vec::<String>::new());
 }

@@ -41,10 +41,10 @@ const END: Step = End { silent: false };
 const VARIABLE: &str = "_CONDOR_SEC_TOKEN_DIRECTORY";
 
 /// A host with its private stores in memory.
-struct Stores {
+pub(crate) struct Stores {
     // First, so that it ends before the directory goes.
     _memory: Memory,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl Stores {
@@ -59,7 +59,7 @@ impl Stores {
         }
     }
 
-    fn private() -> Self {
+    pub(crate) fn private() -> Self {
         Self::new("store = \"private\"\n")
     }
 
@@ -78,7 +78,7 @@ impl Stores {
 
     /// The only token in the only one.
     #[track_caller]
-    fn token(&self) -> PathBuf {
+    pub(crate) fn token(&self) -> PathBuf {
         let mut tokens = names(&self.one());
         tokens.retain(|name| name.starts_with("0-session-"));
         assert_eq!(tokens.len(), 1, "{tokens:?}");

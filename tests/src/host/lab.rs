@@ -19,6 +19,7 @@ use super::log::Daemon;
 use super::running::Running;
 use super::{Answers, Scenario, Step};
 use crate::command::must;
+use crate::secrets::Said;
 
 /// uid and gid of alice, who has a home here.
 pub const ALICE: u32 = 54_321;
@@ -47,6 +48,10 @@ pub struct Lab {
     users: AtomicU64,
     /// More lines of its passwd.
     accounts: Mutex<Vec<u8>>,
+    /// What its programs run under, with its arguments.
+    under: Vec<String>,
+    /// What was said and written, to be looked through for secrets.
+    said: Mutex<Said>,
 }
 
 /// Tells what several hosts of one lab write apart.
@@ -136,6 +141,8 @@ impl Lab {
             delay: AtomicU64::new(0),
             users: AtomicU64::new(0),
             accounts: Mutex::default(),
+            under: Vec::new(),
+            said: Mutex::default(),
         };
         for name in [
             "home",
@@ -347,8 +354,16 @@ impl Lab {
         (child, output)
     }
 
+    /// Runs the host for alice; it has something to complain about, and this is what.
+    pub fn complaint(&self, steps: &[Step]) -> String {
+        let (child, _) = self.start("alice", "test", steps);
+        let said = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&said.stderr).into_owned()
+    }
+
     pub(super) fn finish(&self, child: Child, output: &Path) -> Outcome {
         let said = child.wait_with_output().unwrap();
+        self.note([&said.stdout, &said.stderr]);
         assert!(
             said.status.success() && said.stdout.is_empty() && said.stderr.is_empty(),
             "the host ended with {}: {}{}",
@@ -356,11 +371,18 @@ impl Lab {
             String::from_utf8_lossy(&said.stdout),
             String::from_utf8_lossy(&said.stderr)
         );
-        let answers = serde_json::from_slice(&fs::read(output).unwrap()).unwrap();
+        let answers: Answers = serde_json::from_slice(&fs::read(output).unwrap()).unwrap();
+        // What a shell printed is a test's own doing.
+        self.note([format!("{:?} {:?}", answers.messages, answers.environment)]);
         Outcome {
             answers,
             log: self.read_log(),
         }
+    }
+
+    /// From now on its programs run under another one, such as valgrind.
+    pub fn run_under(&mut self, program: &[&str]) {
+        self.under = program.iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// From now on system calls of the host and of idtokenctl on files take up to so long.
@@ -404,12 +426,33 @@ impl Lab {
     /// Runs idtokenctl with the lab's configuration.
     pub fn tool(&self, args: &[&str]) -> crate::command::Answer {
         let config = self.path("etc/config.toml");
-        crate::command::run(
+        let answer = crate::command::run(
             self.command("idtokenctl")
                 .arg("--config")
                 .arg(config)
                 .args(args),
-        )
+        );
+        self.note([answer.all()]);
+        answer
+    }
+
+    /// Notes what was said, and the keys and the tokens of a schedd that there are now.
+    fn note<T: AsRef<[u8]>>(&self, texts: impl IntoIterator<Item = T>) {
+        let mut said = self.said.lock().unwrap();
+        said.note_keys(&self.path("keys"));
+        said.note_tokens(&fs::read_to_string(self.path("tmp/answer")).unwrap_or_default());
+        texts.into_iter().for_each(|text| said.note(text));
+    }
+
+    /// All that was said and written so far, with the log, the records and the audit.
+    pub fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.read_log();
+        self.note([""; 0]);
+        let mut said = self.said.lock().unwrap();
+        for name in ["state", "run"] {
+            said.note_files(&self.path(name));
+        }
+        said
     }
 
     /// One of our programs on the scratch host: its users, its /dev/log, its uid.
@@ -444,7 +487,15 @@ impl Lab {
             fs::write(&new, text).unwrap();
             fs::rename(new, path).unwrap();
         }
-        let mut command = Command::new(artefacts().join(program));
+        let program = artefacts().join(program);
+        let mut command = match &self.under[..] {
+            [] => Command::new(program),
+            [under, args @ ..] => {
+                let mut command = Command::new(under);
+                command.args(args).arg(program);
+                command
+            }
+        };
         let mut preload = "libnss_wrapper.so".to_owned();
         let delay = self.delay.load(Ordering::SeqCst);
         if delay > 0 {
@@ -457,8 +508,13 @@ impl Lab {
             .env("NSS_WRAPPER_PASSWD", self.path("etc/passwd"))
             .env("NSS_WRAPPER_GROUP", self.path("etc/group"))
             .env("TMPDIR", self.path("tmp"))
+            // Sanitizers bear no second C library; the tests need none (nss_wrapper(1)).
+            .env("NSS_WRAPPER_DISABLE_DEEPBIND", "1")
             .current_dir("/")
             .stdin(Stdio::null());
+        if let Some(options) = std::env::var_os("ASAN_OPTIONS") {
+            command.env("ASAN_OPTIONS", options);
+        }
         // SAFETY: between fork and exec only a system call is made. A host has a session of its
         // own, as sshd does.
         unsafe { command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
@@ -490,6 +546,7 @@ impl Lab {
     /// The module's lines; libpam has its own.
     fn read_log(&self) -> Vec<String> {
         let lines = self.log.as_ref().map(Daemon::read).unwrap_or_default();
+        self.note(&lines);
         let module = |text: &String| {
             let (level, rest) = text.split_at(text.find('>')? + 1);
             let start = rest.find("pam_idtoken(")?;
@@ -511,6 +568,17 @@ impl Lab {
     pub fn without_log(&mut self) {
         self.log = None;
         let _ = fs::remove_file(self.path("dev/log"));
+    }
+}
+
+impl Drop for Lab {
+    /// No test leaves a secret in what was said or written, whatever it is about.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let places = self.said().conclude();
+        assert!(places.is_empty(), "secrets were told: {places:#?}");
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`Answers`]. It runs as root or as an ordinary user, sees users of its own
 //! through nss_wrapper, and has a /dev/log of its own.
 
+pub mod core;
+pub mod growth;
 pub mod hung;
 pub mod lab;
 mod log;
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use growth::Size;
 use serde::{Deserialize, Serialize};
 use snapshot::Snapshot;
 
@@ -69,6 +72,16 @@ pub enum Step {
     Rounds(usize, PathBuf),
     /// Opens and closes this many sessions, one after the other, and notes how long that took.
     Timed(usize),
+    /// Opens and closes so many sessions, one after the other and as fast as it can, and looks so
+    /// often, at the beginning and at the end at least, at what the process has.
+    Repeat {
+        /// How many sessions.
+        rounds: usize,
+        /// How many of them lie between two looks.
+        between: usize,
+    },
+    /// Loses a block of memory of so many bytes, as a module with a fault would.
+    Lose(usize),
     /// Opens this many sessions, each in a process of its own that lives until this one ends, of
     /// as many users in turn.
     Hold {
@@ -117,6 +130,8 @@ pub struct Answers {
     pub environment: Vec<BTreeMap<String, String>>,
     /// One for each [`Step::Snapshot`].
     pub snapshots: Vec<Snapshot>,
+    /// What each [`Step::Repeat`] saw.
+    pub sizes: Vec<Size>,
     /// What the shell commands printed.
     pub shell: Vec<String>,
     /// How long each open and each close of [`Step::Timed`] took.

@@ -15,6 +15,11 @@ pub struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// The id of the host.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Closes the session and ends the host.
     pub fn end(mut self) -> Outcome {
         fs::remove_file(&self.door).unwrap();

@@ -13,6 +13,7 @@ use super::machine::{
 use super::plan::{Place, Role};
 use super::{Build, path};
 use crate::command::{Answer, must, run};
+use crate::secrets::Said;
 use crate::signal;
 
 const TOOL: &str = "/usr/sbin/idtokenctl";
@@ -22,9 +23,10 @@ pub const CONFIG: &str = "/etc/security/pam_idtoken.toml";
 /// A booted host.
 pub struct Host {
     place: Place,
-    layer: PathBuf,
+    pub(super) layer: PathBuf,
     home: PathBuf,
     running: Mutex<Running>,
+    pub(super) said: Mutex<Said>,
 }
 
 impl Host {
@@ -51,6 +53,7 @@ impl Host {
             layer,
             home,
             running: Mutex::new(running),
+            said: Mutex::default(),
         }
     }
 
@@ -120,7 +123,9 @@ impl Host {
 
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        inside(self.leader(), args)
+        let answer = inside(self.leader(), args);
+        self.note(args, &answer.all());
+        answer
     }
 
     /// A program that is run as root on the host, for so many seconds at most.
@@ -210,6 +215,7 @@ impl Host {
     /// The lines of the module in AUTHPRIV since a place in the log.
     pub fn log_since(&self, cursor: &str) -> Vec<String> {
         self.sh("journalctl --sync");
+        self.note_keys();
         let text = self.sh(&format!(
             "journalctl -q --no-pager -o cat --after-cursor '{cursor}' SYSLOG_FACILITY=10"
         ));

@@ -12,6 +12,7 @@ mod package;
 mod plan;
 mod root;
 mod ssh;
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -287,8 +288,14 @@ impl Pool {
 }
 
 impl Drop for Pool {
+    /// No test leaves a secret in what was told, whatever it is about.
     fn drop(&mut self) {
+        let told: Vec<String> = self.hosts.iter().flat_map(Host::secrets_told).collect();
         self.shut_down();
+        assert!(
+            told.is_empty() || std::thread::panicking(),
+            "secrets were told: {told:#?}"
+        );
     }
 }
 

@@ -130,6 +130,16 @@ fn texts_that_are_no_tokens_say_so() {
 }
 
 #[test]
+fn a_signature_that_can_not_be_one_is_no_tokens_whoever_has_the_key() {
+    let token = token();
+    for bad in ["*", "\u{1b}", "é", "="] {
+        let refused = decode(&format!("{token}{bad}"));
+        assert_eq!(refused, Err(NO_SIGNATURE), "{bad:?}");
+    }
+    assert!(decode(&token).is_ok());
+}
+
+#[test]
 fn blank_lines_and_comments_of_a_file_are_skipped() {
     let found: Vec<&str> = lines("# old\n\n  a.b.c \r\n\t\n#x\nd.e.f").collect();
     assert_eq!(found, ["a.b.c", "d.e.f"]);

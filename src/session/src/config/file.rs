@@ -123,7 +123,7 @@ impl Wrong {
             (!key.is_empty() && !key.starts_with('#')).then_some(key)
         });
         match key {
-            Some(key) => format!(" line {}, key {key}", line + 1),
+            Some(key) => format!(" line {}, key {}", line + 1, key.escape_debug()),
             None => format!(" line {}", line + 1),
         }
     }
@@ -140,7 +140,7 @@ fn fill(table: &DeTable<'_>, number: Option<usize>) -> Result<Given, Wrong> {
         if let Err(mut wrong) = taken {
             if wrong.offset.is_none() {
                 wrong.offset = Some(key.span().start);
-                wrong.key = Some(name.escape_debug().to_string());
+                wrong.key = Some(name.to_owned());
             }
             if first
                 .as_ref()
@@ -249,6 +249,8 @@ mod tests {
         assert!(list.contains("line 2, key kid: a list with"), "{list}");
         let odd = message("\"a\\n\\u001b\" = 1\n");
         assert!(odd.contains("line 1, key a\\n\\u{1b}: unknown"), "{odd}");
+        let odd = message("a\u{1b} = 1\n");
+        assert!(odd.contains("line 1, key a\\u{1b}: "), "{odd}");
         for token in ["token = 3", "token = [3]", "[token]"] {
             let token = message(&format!("\n{token}\n"));
             assert!(token.contains("line 2, key token: "), "{token}");

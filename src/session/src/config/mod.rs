@@ -3,6 +3,8 @@
 
 mod arguments;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod keys;
 mod layers;
 mod remote;

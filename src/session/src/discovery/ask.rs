@@ -138,7 +138,7 @@ pub(super) fn ask(source: &Source<'_>, deadline: Deadline) -> Result<Asked, Why>
 }
 
 /// Takes sources and values apart; none if anything is not where it has to be.
-fn parse(text: &str) -> Option<Asked> {
+pub(super) fn parse(text: &str) -> Option<Asked> {
     let mut values = Vec::with_capacity(NAMES.len());
     // Every mark is at the beginning of a line, so a first line is needed.
     let text = format!("\n{text}");

@@ -10,6 +10,8 @@
 
 mod ask;
 mod cache;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod kept;
 mod values;
 mod watch;

@@ -76,13 +76,13 @@ fn leads(kind: SFlag) -> Option<Leads> {
     }
 }
 
-fn is_ours(name: &[u8]) -> bool {
+pub(super) fn is_ours(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|name| name.parse::<TokenName>().is_ok())
 }
 
 /// Whether HTCondor reads a file of this name: the others match the default of
 /// its LOCAL_CONFIG_DIR_EXCLUDE_REGEXP.
-fn is_read(name: &[u8]) -> bool {
+pub(super) fn is_read(name: &[u8]) -> bool {
     const SKIPPED: [&[u8]; 9] = [
         b"~",
         b".pl",

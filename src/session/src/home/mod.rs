@@ -5,6 +5,8 @@
 //! whose directories are links to elsewhere leads only where its user may go.
 
 mod dead;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod listing;
 mod own;
 mod renew;

@@ -5,6 +5,8 @@
 //! it has to be one token, of this user, that expires in time.
 
 mod answer;
+#[cfg(fuzzing)]
+pub mod fuzz;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -128,7 +130,17 @@ impl Schedd {
             }
             self.error(&error.to_string())
         })?;
-        self.read(&said, kid, request).map_err(|why| {
+        self.take(&said, kid, request)
+    }
+
+    /// The token in what was printed, or an error that says what is wrong with it.
+    fn take(
+        &self,
+        said: &Said,
+        kid: Option<&Kid>,
+        request: Request<'_>,
+    ) -> Result<(Zeroizing<String>, Minted)> {
+        self.read(said, kid, request).map_err(|why| {
             let printed = said.stderr.trim();
             self.error(&if printed.is_empty() {
                 why

@@ -261,6 +261,10 @@ impl Record {
         if !record.user.home.is_absolute() {
             return Err("its home is not a path from /".into());
         }
+        // It is a part of the names of the record and of the signs beside it.
+        if record.holder.boot.contains(['/', '\0']) {
+            return Err("the boot id of its holder is not one".into());
+        }
         Ok(record)
     }
 }
@@ -371,6 +375,8 @@ pub(crate) mod tests {
             ("\"service\"", "\"extra\":1,\"service\""),
             ("0-session-", "../"),
             ("/run/x", "run/x"),
+            ("0b9d2f6e-", "../"),
+            ("0b9d2f6e-", "\\u0000"),
         ] {
             assert!(text.contains(from), "{text}");
             assert!(

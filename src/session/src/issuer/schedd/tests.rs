@@ -128,6 +128,7 @@ fn what_is_no_token_of_the_user_that_expires_in_time_is_refused() {
     for (text, part) in [
         (String::new(), "it printed no token"),
         ("\u{0}\u{1}garbage.x.y".into(), "it printed no token"),
+        (format!("{}*", signed(&alice)), "it printed no token"),
         (
             signed(&claims("bob")),
             "for \"bob@lab.test\", not for alice",
