@@ -44,7 +44,7 @@ FOR_TEST  = $(FOR_DEMO) binutils bindfs e2fsprogs fuse3 gdb iproute2 mmdebstrap 
             systemd-container valgrind
 
 .PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint setup clean
-.PHONY: hostile fuzz leaks sanitize cores
+.PHONY: proof hostile faults fuzz leaks sanitize cores
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -84,6 +84,13 @@ bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool
 	$(AS_ROOT) $(BUILT)/bench-reconcile
+
+# What is proved, as a table with what was counted: rings 1 to 3, whose logs, records and cores are
+# searched for keys and tokens, hostile users, faults at every system call, and each fuzz target for
+# a few seconds.
+PROOFS ?= test hostile faults fuzz
+proof:
+	@tools/proof $(PROOFS)
 
 # As many logins as this machine takes, and many sessions held open; about five minutes.
 LOGINS   ?= 500
