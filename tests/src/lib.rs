@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod documents;
+pub mod faults;
 pub mod host;
 pub mod pool;
 pub mod proof;
