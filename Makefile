@@ -42,7 +42,7 @@ FOR_DEB   = debhelper dpkg-dev
 FOR_RPM   = rpm
 FOR_TEST  = $(FOR_DEMO) binutils bindfs fuse3 iproute2 mmdebstrap openssh-client systemd-container
 
-.PHONY: build demo demo-pool test ring1 ring2 ring3 bench install documents lint setup clean
+.PHONY: build demo demo-pool test ring1 ring2 ring3 faults bench install documents lint setup clean
 .PHONY: deb rpm portable dist sbom
 
 build: setup-build
@@ -70,6 +70,13 @@ ring3: setup build deb
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3 --no-run
 	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring3
+
+# Open, close and reconcile with each of their system calls failing, in each way that it can. CASES
+# are parts of names of what is run, and CALL is the name of a system call; without them it is all.
+faults: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
+	$(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults --no-run
+	CALL=$(CALL) $(AS_ROOT) $(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults -- $(CASES)
 
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins

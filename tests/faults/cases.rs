@@ -58,7 +58,11 @@ const CLOSE: Action = Action::Hook(Hook::Close);
 const HOME: &str = "home, key";
 const PRIVATE: &str = "private store, key";
 const SCHEDD: &str = "home, schedd";
-const DISCOVERED: &str = "home, key, discovered";
+/// The domains are asked of HTCondor.
+pub(crate) const DISCOVERED: &str = "home, key, discovered";
+const FALLBACK: &str = "private store as the home fails, key";
+/// Every token is due for renewal.
+pub(crate) const REPLACED: &str = "key replaced";
 
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {
@@ -70,6 +74,7 @@ pub(crate) fn all() -> Vec<Case> {
             PRIVATE => private,
             SCHEDD => by_schedd,
             DISCOVERED => discovered,
+            FALLBACK => failing_home,
             _ => home,
         },
         has_other: true,
@@ -92,18 +97,25 @@ pub(crate) fn all() -> Vec<Case> {
         case(CLOSE, PRIVATE, "", nothing),
         case(Action::Reconcile, HOME, "nothing due", nothing),
         case(Action::Reconcile, HOME, "one ended", leave),
-        case(Action::Reconcile, HOME, "key replaced", replace_key),
+        case(Action::Reconcile, HOME, REPLACED, replace_key),
         case(Action::Reconcile, PRIVATE, "one ended", leave),
-        case(Action::Reconcile, PRIVATE, "key replaced", replace_key),
-        case(Action::Reconcile, SCHEDD, "key replaced", replace_key),
-        case(Action::Reconcile, DISCOVERED, "key replaced", |stand| {
+        case(Action::Reconcile, PRIVATE, REPLACED, replace_key),
+        case(Action::Reconcile, SCHEDD, REPLACED, replace_key),
+        case(Action::Reconcile, DISCOVERED, REPLACED, |stand| {
             stand.forget_answers();
             stand.replace_key();
         }),
     ];
-    let mut first = case(OPEN, HOME, "first login", first_login);
-    first.has_other = false;
-    cases.push(first);
+    let mut without_other = [
+        case(OPEN, HOME, "first login", first_login),
+        case(OPEN, FALLBACK, "", nothing),
+        case(CLOSE, FALLBACK, "", nothing),
+        case(Action::Reconcile, FALLBACK, "one ended", leave),
+    ];
+    for case in &mut without_other {
+        case.has_other = false;
+    }
+    cases.extend(without_other);
     cases
 }
 
@@ -116,6 +128,13 @@ fn home(lab: &Lab) {
 
 fn private(lab: &Lab) {
     lab.configure(&format!("{TIMEOUT}store = \"private\"\n"));
+}
+
+/// Alice's home has no place for tokens.
+fn failing_home(lab: &Lab) {
+    home(lab);
+    fs::write(lab.path("home/alice/.condor"), "").unwrap();
+    lab.give("home/alice/.condor", ALICE);
 }
 
 fn by_schedd(lab: &Lab) {

@@ -66,8 +66,11 @@ impl Inventory {
     }
 }
 
-/// What outlives sessions: the audit, and what HTCondor said.
+/// What outlives sessions: the audit, what HTCondor said, and what was complained of once.
 fn is_kept(name: &str) -> bool {
+    if name == "run/complaints" {
+        return true;
+    }
     let (file, kind) = name.rsplit_once('.').unwrap_or_default();
     match kind {
         "jsonl" => file.starts_with("state/audit"),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use pam_idtoken_tests::faults::{Call, Fault};
+use pam_idtoken_tests::faults::{Call, Fault, name};
 
 use crate::cases::Case;
 use crate::stand::{Run, with_stand};
@@ -97,14 +97,22 @@ fn count(case: &Case) -> Result {
     });
     let unknown = seen.unknown.iter();
     violations.extend(unknown.map(|call| format!("which errors can system call {call} give?")));
-    let points = seen.calls.iter().enumerate().flat_map(|(call, made)| {
-        made.faults.iter().map(move |fault| Point {
-            call,
-            fault: *fault,
-            is_reached: false,
-            violations: Vec::new(),
-        })
-    });
+    let only = std::env::var("CALL").ok().filter(|only| !only.is_empty());
+    let is_wanted = |made: &Call| {
+        only.as_ref()
+            .is_none_or(|only| *only == name(made.position.number))
+    };
+    let made = seen.calls.iter().enumerate();
+    let points = made
+        .filter(|(_, made)| is_wanted(made))
+        .flat_map(|(call, made)| {
+            made.faults.iter().map(move |fault| Point {
+                call,
+                fault: *fault,
+                is_reached: false,
+                violations: Vec::new(),
+            })
+        });
     Result {
         name: case.name(),
         points: points.collect(),

@@ -10,6 +10,8 @@ use super::listener::Asked;
 pub enum Fault {
     /// It fails with this errno.
     Errno(i32),
+    /// It is done and fails with this errno all the same, as on a file server whose first answer was lost.
+    Done(i32),
     /// It returns 0 and nothing is done: setfsuid(2), setfsgid(2) and brk(2) fail without an errno.
     Refused,
     /// The process that makes it gets SIGKILL.
@@ -22,6 +24,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Errno(errno) => f.write_str(&errno_name(*errno)),
+            Self::Done(errno) => write!(f, "{} though done", errno_name(*errno)),
             Self::Refused => f.write_str("refused"),
             Self::Kill => f.write_str("SIGKILL"),
             Self::KillHost => f.write_str("SIGKILL of the host"),
@@ -43,7 +46,12 @@ pub fn faults(asked: &Asked) -> Option<Vec<Fault>> {
     // Asked for nobody, or for no address, they only say how it is.
     let asks = matches!(asked.args[0] & 0xffff_ffff, 0 | 0xffff_ffff);
     let refused = (refused && !asks).then_some(Fault::Refused);
-    Some(errnos.chain(refused).collect())
+    let done: &[i32] = match asked.number {
+        libc::SYS_unlinkat | libc::SYS_renameat => &[libc::EIO, libc::ENOENT, libc::ESTALE],
+        _ => &[],
+    };
+    let done = done.iter().copied().map(Fault::Done);
+    Some(errnos.chain(done).chain(refused).collect())
 }
 
 /// Whether a call gives an error with its arguments.

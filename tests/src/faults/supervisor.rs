@@ -127,9 +127,9 @@ impl<'a> Supervisor<'a> {
         let mut has_ended = false;
         while !has_ended || self.listener.is_some() {
             let (calls, talks) = self.wait(channel, end);
-            if calls {
-                let asked = self.listener.as_ref().and_then(Listener::next);
-                asked.into_iter().for_each(|asked| self.answer(asked));
+            let listener = self.listener.as_ref().filter(|_| calls);
+            if let Some(asked) = listener.and_then(Listener::next) {
+                self.answer(asked);
             }
             if talks {
                 has_ended = self.hear(channel)?;
@@ -207,18 +207,15 @@ impl<'a> Supervisor<'a> {
         let fault = (self.is_on && task.is_ours)
             .then(|| self.note(&asked, &task))
             .flatten();
-        match fault {
-            Some(fault) => {
-                self.seen.has_fired = true;
-                self.fail(asked, &task, fault);
-            }
-            None => {
-                if asked.number == libc::SYS_execve {
-                    self.tasks.becomes_another(task.process);
-                }
-                self.with(|listener| listener.go_on(asked));
-            }
+        if let Some(fault) = fault {
+            self.seen.has_fired = true;
+            self.fail(asked, &task, fault);
+            return;
         }
+        if asked.number == libc::SYS_execve {
+            self.tasks.becomes_another(task.process);
+        }
+        self.with(|listener| listener.go_on(asked));
     }
 
     /// Counts a call; what is to go wrong there.
@@ -263,6 +260,10 @@ impl<'a> Supervisor<'a> {
                 }
                 self.with(|listener| listener.fails(asked, errno));
             }
+            Fault::Done(errno) => {
+                instead(&asked, task.process);
+                self.with(|listener| listener.fails(asked, errno));
+            }
             Fault::Refused => self.with(|listener| listener.returns(asked, 0)),
             Fault::Kill => {
                 let _ = kill(Pid::from_raw(task.process), Signal::SIGKILL);
@@ -281,6 +282,26 @@ impl<'a> Supervisor<'a> {
     }
 }
 
+/// Does an unlinkat(2) or a renameat(2) for a process that asked for it.
+fn instead(asked: &Asked, process: i32) {
+    let path = |directory: usize| {
+        let name = text(process, asked.args[directory + 1]);
+        if name.starts_with('/') {
+            return name;
+        }
+        format!(
+            "/proc/{process}/fd/{}/{name}",
+            asked.args[directory] & 0xffff_ffff
+        )
+    };
+    // What can not be done fails there as well.
+    let _ = match asked.number {
+        libc::SYS_renameat => std::fs::rename(path(0), path(2)),
+        _ if asked.args[2] == 0 => std::fs::remove_file(path(0)),
+        _ => std::fs::remove_dir(path(0)),
+    };
+}
+
 /// The path among the arguments of a call.
 fn path(asked: &Asked, process: i32) -> String {
     let at = match asked.number {
@@ -295,10 +316,15 @@ fn path(asked: &Asked, process: i32) -> String {
         | libc::SYS_fchmodat => 1,
         _ => return String::new(),
     };
-    let mut bytes = [0; 256];
-    let base = usize::try_from(asked.args[at]).unwrap();
+    text(process, asked.args[at])
+}
+
+/// A string in the memory of a process.
+fn text(process: i32, at: u64) -> String {
+    let mut bytes = [0; 4096];
+    let base = usize::try_from(at).unwrap();
     // Not beyond the page: the next one may not be there.
-    let len = (4096 - base % 4096).min(bytes.len());
+    let len = 4096 - base % 4096;
     let remote = [RemoteIoVec { base, len }];
     let local = &mut [IoSliceMut::new(&mut bytes)];
     let read = process_vm_readv(Pid::from_raw(process), local, &remote).unwrap_or(0);
