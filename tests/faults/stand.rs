@@ -96,7 +96,7 @@ impl Stand<'_> {
         self.lab.read_log();
         let mut lost = Vec::new();
         let is_reconcile = self.case.action == Action::Reconcile;
-        let mut at_each = || {
+        let mut after_each = || {
             if is_reconcile && lost.is_empty() {
                 lost.extend(self.without_token());
             }
@@ -110,7 +110,7 @@ impl Stand<'_> {
             program: &program,
             from_start: is_reconcile,
             fault,
-            at_each: &mut at_each,
+            after_each: &mut after_each,
         };
         let seen = match self.case.action {
             Action::Hook(hook) => self.host.session(hook, plan),

@@ -27,6 +27,9 @@ const HUNG: Duration = Duration::from_secs(15);
 /// How long what a process leaves behind may live on.
 const LEFT: Duration = Duration::from_secs(3);
 
+/// Beginnings of the names of calls that take a file away, or its name.
+const TAKES: [&str; 4] = ["unlink", "rename", "rmdir", "move_mount"];
+
 /// One call among all, the same in every run: several threads are not in step with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
@@ -64,8 +67,8 @@ pub struct Plan<'a> {
     pub from_start: bool,
     /// What goes wrong where; if nothing does all calls are listed.
     pub fault: Option<(Position, Fault)>,
-    /// Done at each call, before it is answered.
-    pub at_each: &'a mut dyn FnMut(),
+    /// Done after each call that may have taken a file away.
+    pub after_each: &'a mut dyn FnMut(),
 }
 
 /// What was seen.
@@ -100,6 +103,8 @@ pub(super) struct Supervisor<'a> {
     processes: BTreeSet<i32>,
     counts: HashMap<(usize, i64), usize>,
     is_on: bool,
+    /// Whether a file may have gone since somebody looked.
+    has_changed: bool,
     /// Takes the place of descriptors that are closed though close(2) fails.
     closed: OwnedFd,
     seen: Seen,
@@ -116,6 +121,7 @@ impl<'a> Supervisor<'a> {
             listener: None,
             processes: BTreeSet::new(),
             counts: HashMap::new(),
+            has_changed: false,
             closed: memfd_create(closed.as_c_str(), MFdFlags::MFD_CLOEXEC).unwrap(),
             seen: Seen::default(),
         }
@@ -215,12 +221,16 @@ impl<'a> Supervisor<'a> {
         if asked.number == libc::SYS_execve {
             self.tasks.becomes_another(task.process);
         }
+        let name = name(asked.number);
+        self.has_changed |= TAKES.iter().any(|takes| name.starts_with(takes));
         self.with(|listener| listener.go_on(asked));
     }
 
     /// Counts a call; what is to go wrong there.
     fn note(&mut self, asked: &Asked, task: &Task) -> Option<Fault> {
-        (self.plan.at_each)();
+        if std::mem::take(&mut self.has_changed) {
+            (self.plan.after_each)();
+        }
         let count = self.counts.entry((task.number, asked.number)).or_default();
         let position = Position {
             task: task.number,
@@ -234,9 +244,13 @@ impl<'a> Supervisor<'a> {
                 self.seen.unknown.insert(asked.number);
                 Vec::new()
             });
-            faults.push(Fault::Kill);
-            if task.process != self.host {
-                faults.push(Fault::KillHost);
+            // What only asks, or sets what ends with the process, leaves the world as it is: a kill
+            // there is the same as at the next call.
+            if !faults.is_empty() {
+                faults.push(Fault::Kill);
+                if task.process != self.host {
+                    faults.push(Fault::KillHost);
+                }
             }
             self.seen.calls.push(Call {
                 position,
@@ -245,7 +259,11 @@ impl<'a> Supervisor<'a> {
             });
             return None;
         };
-        (wanted == position).then_some(fault)
+        // Where threads are not in step it may be a call of other arguments: a futex(2) that wakes must
+        // not fail as one that waits.
+        let is_kill = matches!(fault, Fault::Kill | Fault::KillHost);
+        let can_be = || is_kill || faults(asked).is_some_and(|all| all.contains(&fault));
+        (wanted == position && can_be()).then_some(fault)
     }
 
     fn fail(&mut self, asked: Asked, task: &Task, fault: Fault) {
@@ -262,6 +280,7 @@ impl<'a> Supervisor<'a> {
             }
             Fault::Done(errno) => {
                 instead(&asked, task.process);
+                self.has_changed = true;
                 self.with(|listener| listener.fails(asked, errno));
             }
             Fault::Refused => self.with(|listener| listener.returns(asked, 0)),
