@@ -4,6 +4,7 @@ use std::fs;
 
 use pam_idtoken_tests::faults::protocol::Hook;
 use pam_idtoken_tests::host::Lab;
+use pam_idtoken_tests::host::condor::ANSWERS;
 use pam_idtoken_tests::host::lab::ALICE;
 
 use crate::schedd;
@@ -150,20 +151,9 @@ fn discovered(lab: &Lab) {
         "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.lab.test\nUID_DOMAIN=lab.test\n",
     )
     .unwrap();
-    let answers = r#"
-        source=@/condor_config
-        . $source
-        printf '\t%s\n' $source
-        shift 4
-        for arg; do
-            name=${arg#pam_idtoken:} value=
-            case $arg in
-            *=*) eval "value=\${${name%%=*}-}"; echo "${arg%%=*}=$value";;
-            *) echo "$arg";;
-            esac
-        done"#;
-    let tmp = lab.path("tmp").display().to_string();
-    let tool = lab.script("condor_config_val", &answers.replace('@', &tmp));
+    let source = lab.path("tmp/condor_config");
+    let text = format!("source={}\n{ANSWERS}", source.display());
+    let tool = lab.script("condor_config_val", &text);
     lab.configure_without_domains(&format!("{TIMEOUT}condor_config_val = {tool:?}\n"));
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use pam_idtoken_tests::faults::{Fault, name};
 use pam_idtoken_tests::proof;
 
-use crate::work::Result;
+use crate::work::{Result, part};
 
 /// Writes the report; whether all held.
 pub(crate) fn write(results: &[Result]) -> ExitCode {
@@ -18,7 +18,7 @@ pub(crate) fn write(results: &[Result]) -> ExitCode {
         violations += case(&mut text, result);
     }
     calls(&mut text, results);
-    let path = pam_idtoken_tests::build_dir().join("../faults.txt");
+    let path = pam_idtoken_tests::build_dir().with_file_name("faults.txt");
     fs::write(&path, text).unwrap();
     println!(
         "which calls, which errors, what did not hold: {}",
@@ -45,10 +45,11 @@ fn case(text: &mut String, result: &Result) -> usize {
     let violations =
         broken.clone().count() + usize::from(!result.without.is_empty()) + usize::from(is_missed);
     let counted = format!(
-        "{} calls, {} faults, {} runs, {missed} missed",
+        "{} calls, {} faults, {} runs, {missed} missed{}",
         result.calls.len(),
         errnos.len(),
         result.points.len(),
+        part().map_or("", |_| ", a quarter"),
     );
     proof::row(&result.name, &counted, violations);
     let _ = writeln!(
