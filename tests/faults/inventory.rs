@@ -34,8 +34,7 @@ impl Inventory {
             what += " ";
             what += &String::from_utf8_lossy(&fs::read(path).unwrap_or_default());
         }
-        // The parent of private stores stays.
-        if name != "run/tokens" {
+        if !(stat.is_dir() && STAY.contains(&name.as_str())) {
             self.0.insert(name, what);
         }
         if stat.is_dir() {
@@ -65,6 +64,14 @@ impl Inventory {
         gone.chain(new).chain(changed).collect()
     }
 }
+
+/// Directories that a first session makes, and that stay.
+const STAY: [&str; 4] = [
+    "run/tokens",
+    "home/alice/.condor",
+    "home/alice/.condor/tokens.d",
+    "state/sessions/54321",
+];
 
 /// What outlives sessions: the audit, what HTCondor said, and what was complained of once.
 fn is_kept(name: &str) -> bool {

@@ -27,18 +27,19 @@ macro_rules! calls {
 
 calls! {
     // Files by name. What only a call that makes something gives is left out by `errnos` elsewhere.
-    // unlink(2) says ENOENT of what is not there and nothing else: that is no fault.
+    // Of what is there unlink(2) and stat(2) do not say ENOENT: a token of which a file server says so
+    // is one that its user removed.
     SYS_openat: [EACCES, EDQUOT, EINTR, EIO, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ENXIO,
         EPERM, EROFS, ESTALE];
     #[cfg(target_arch = "x86_64")]
     SYS_open: [EACCES, EDQUOT, EINTR, EIO, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ENXIO,
         EPERM, EROFS, ESTALE];
-    SYS_newfstatat: [EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, ESTALE];
-    SYS_statx: [EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOSYS, ENOTDIR, EPERM, ESTALE];
+    SYS_newfstatat: [EACCES, EINTR, EIO, ELOOP, ENOMEM, ENOTDIR, ESTALE];
+    SYS_statx: [EACCES, EINTR, EIO, ELOOP, ENOMEM, ENOSYS, ENOTDIR, EPERM, ESTALE];
     #[cfg(target_arch = "x86_64")]
-    SYS_stat: [EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, ESTALE];
+    SYS_stat: [EACCES, EINTR, EIO, ELOOP, ENOMEM, ENOTDIR, ESTALE];
     #[cfg(target_arch = "x86_64")]
-    SYS_lstat: [EACCES, EINTR, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, ESTALE];
+    SYS_lstat: [EACCES, EINTR, EIO, ELOOP, ENOMEM, ENOTDIR, ESTALE];
     #[cfg(target_arch = "x86_64")]
     SYS_access: [EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EROFS, ESTALE];
     SYS_faccessat: [EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, EROFS, ESTALE];

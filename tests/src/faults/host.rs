@@ -74,7 +74,9 @@ impl Host {
     }
 
     fn has_gone(&self, error: &std::io::Error) -> ! {
-        panic!("fault-host ended: {error}: {:?}", self.printed());
+        let printed = fs::read_to_string(&self.printed);
+        let status = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        panic!("fault-host ended: {error}: {printed:?}, {status:?}");
     }
 
     /// Runs a program and watches it.
