@@ -62,6 +62,8 @@ const SCHEDD: &str = "home, schedd";
 /// The domains are asked of HTCondor.
 pub(crate) const DISCOVERED: &str = "home, key, discovered";
 const FALLBACK: &str = "private store as the home fails, key";
+/// Nobody has made a tokens.d for alice.
+pub(crate) const FIRST: &str = "first login";
 /// Every token is due for renewal.
 pub(crate) const REPLACED: &str = "key replaced";
 
@@ -108,7 +110,7 @@ pub(crate) fn all() -> Vec<Case> {
         }),
     ];
     let mut without_other = [
-        case(OPEN, HOME, "first login", first_login),
+        case(OPEN, HOME, FIRST, first_login),
         case(OPEN, FALLBACK, "", nothing),
         case(CLOSE, FALLBACK, "", nothing),
         case(Action::Reconcile, FALLBACK, "one ended", leave),

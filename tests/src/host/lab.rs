@@ -424,9 +424,17 @@ impl Lab {
         let end = end.as_fd().as_raw_fd();
         // SAFETY: between fork and exec only a system call is made. The descriptor is open until then.
         unsafe {
-            command.pre_exec(move || match libc::dup2(end, at) {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
+            command.pre_exec(move || {
+                // dup2(2) of a descriptor on itself would leave it to be closed by execve(2).
+                let done = if end == at {
+                    libc::fcntl(end, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(end, at)
+                };
+                if done < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
             })
         };
         command
