@@ -49,6 +49,7 @@ calls! {
     #[cfg(target_arch = "x86_64")]
     SYS_mkdir: [EACCES, EDQUOT, EEXIST, EIO, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS,
         ESTALE];
+    SYS_chdir: [EACCES, EIO, ELOOP, ENOENT, ENOMEM, ENOTDIR, ESTALE];
     SYS_mkdirat: [EACCES, EDQUOT, EEXIST, EIO, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM,
         EROFS, ESTALE];
     #[cfg(target_arch = "x86_64")]
@@ -170,6 +171,8 @@ calls! {
     SYS_rt_sigtimedwait: [EAGAIN, EINTR];
     SYS_sigaltstack: [];
     SYS_getgroups: [];
+    SYS_getresuid: [];
+    SYS_getresgid: [];
     SYS_getpid: [];
     SYS_gettid: [];
     SYS_getppid: [];
