@@ -80,6 +80,14 @@ hostile: setup build
 	$(CARGO) test --release --locked -p pam_idtoken_tests --test hostile --no-run
 	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test hostile
 
+# Open, close and reconcile with each of their system calls failing, in each way that it can. CASES
+# are parts of names of what is run, and CALL is the name of a system call. A quarter of all runs is
+# made, another one each day; FULL=1 makes all of them.
+faults: setup build
+	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
+	$(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults --no-run
+	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults -- $(CASES)
+
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
 	$(AS_ROOT) $(BUILT)/bench-pool

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod command;
 pub mod documents;
+pub mod faults;
 pub mod host;
 pub mod mischief;
 pub mod pool;

@@ -173,7 +173,8 @@ impl Session {
         Ok(Closed::Now)
     }
 
-    /// The token goes all the same; the record is kept for an administrator.
+    /// The token goes all the same; a record that is damaged is kept for an administrator, and one of
+    /// which the disk, or the memory, said no is as good as any other.
     fn close_unreadable(
         &self,
         locked: Locked<'_>,
@@ -181,11 +182,16 @@ impl Session {
         deadline: Deadline,
         journal: &Journal<'_>,
     ) -> Result<Closed> {
+        let is_damaged = matches!(why, Error::Damaged { .. } | Error::Version { .. });
         let line = Line::new("closing with what was known at open").because(why);
         journal.log.warning(&line);
         remove_session(&self.record, Some(locked.share()), deadline, journal)?;
         journal.say(Event::Closed, &self.record);
-        locked.retire(&self.state_dir, journal.host.euid)?;
+        if is_damaged {
+            locked.retire(&self.state_dir, journal.host.euid)?;
+        } else {
+            locked.remove()?;
+        }
         Ok(Closed::Now)
     }
 

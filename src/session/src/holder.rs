@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
@@ -63,22 +62,17 @@ impl Holder {
         let path = || format!("/proc/{}/stat", self.pid);
         match Process::read(self.pid).map_err(|e| proc_error(&path(), e))? {
             Some(process) => Ok(process.start == self.start),
-            // With hidepid /proc shows less than there is; a living session must not look ended.
-            None if is_hidden(self.pid) => Err(proc_error(
-                &path(),
-                io::Error::new(io::ErrorKind::PermissionDenied, "hidden by hidepid"),
-            )),
-            None => Ok(false),
+            // A living session must not look ended.
+            None => Process::look_again(self.pid)
+                .map(|process| process.is_some_and(|process| process.start == self.start))
+                .map_err(|e| proc_error(&path(), e)),
         }
     }
 }
 
-/// Whether there is a process that `/proc` does not show.
-fn is_hidden(pid: u32) -> bool {
-    let exists = |pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
-    let shown = || Path::new(&format!("/proc/{pid}")).exists();
-    // Shown by now: it came in between, or is a zombie.
-    i32::try_from(pid).is_ok_and(exists) && !shown() && i32::try_from(pid).is_ok_and(exists)
+/// Whether there is a process, a zombie being one, whatever `/proc` shows.
+fn exists(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 /// What proc_pid_stat(5) says of a process that has not ended.
@@ -105,6 +99,21 @@ impl Process {
             // The process ended between open and read.
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             Err(e) => Err(e),
+        }
+    }
+
+    /// A second look at a process that was not seen: `/proc` says of one that it is not there where
+    /// hidepid hides it, and where the kernel has no memory for its files (`proc_pident_instantiate`
+    /// of fs/proc/base.c).
+    fn look_again(pid: u32) -> io::Result<Option<Self>> {
+        match read_proc(&format!("/proc/{pid}/stat")) {
+            _ if !exists(pid) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "there, and not shown: hidden by hidepid, or out of memory",
+            )),
+            // It may have come in between.
+            _ => Self::read(pid),
         }
     }
 
@@ -228,10 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_shown_or_not_there_is_not_hidden() {
-        assert!(!is_hidden(std::process::id()));
-        assert!(!is_hidden(i32::MAX as u32));
-        assert!(!is_hidden(u32::MAX));
+    fn a_process_that_was_not_seen_is_looked_at_again() {
+        let me = std::process::id();
+        let seen = Process::look_again(me).unwrap();
+        assert_eq!(seen, Process::read(me).unwrap());
+        assert_eq!(Process::look_again(i32::MAX as u32).unwrap(), None);
+        assert_eq!(Process::look_again(u32::MAX).unwrap(), None);
     }
 
     #[test]

@@ -9,10 +9,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{c_int, c_long, c_void, gid_t, uid_t};
+use nix::NixPath;
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::Mode;
 
 pub(crate) mod spawn;
 
@@ -212,6 +217,24 @@ pub fn clock_error() -> io::Result<ClockError> {
     Ok(ClockError(Duration::from_micros(error)))
 }
 
+/// Opens a directory to list it.
+pub(crate) fn open_dir<P: ?Sized + NixPath>(at: impl AsFd, path: &P) -> nix::Result<Dir> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    list_dir(openat(at, path, flags, Mode::empty())?)
+}
+
+/// Makes a listing of an open directory.
+///
+/// nix leaves the descriptor open where fdopendir(3) fails, as on a file server that fails or without
+/// memory. It would stay in the host for good.
+pub(crate) fn list_dir(dir: OwnedFd) -> nix::Result<Dir> {
+    let number = dir.as_raw_fd();
+    Dir::from_fd(dir).inspect_err(|_| {
+        // SAFETY: it was given up and not closed, which a test holds nix to: nobody else has it.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    })
+}
+
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 {
         Err(io::Error::last_os_error())
@@ -284,6 +307,25 @@ mod tests {
             .find(|line| line.starts_with("Max core file size"));
         let words: Vec<&str> = core.unwrap().split_whitespace().collect();
         assert_eq!(words[4..6], ["1", "1"]);
+    }
+
+    #[test]
+    fn what_is_no_directory_is_closed_when_it_can_not_be_listed() {
+        let (read, write) = nix::unistd::pipe().unwrap();
+        assert_eq!(list_dir(write).unwrap_err(), nix::errno::Errno::ENOTDIR);
+        // The end of the pipe: nobody can write to it any more.
+        assert_eq!(nix::unistd::read(&read, &mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn nix_still_leaves_open_what_can_not_be_listed() {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK).unwrap();
+        let number = write.as_raw_fd();
+        assert!(Dir::from_fd(write).is_err());
+        let left = nix::unistd::read(&read, &mut [0]);
+        assert_eq!(left, Err(nix::errno::Errno::EAGAIN), "close it no more");
+        // SAFETY: nobody has it, as was just seen.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod trouble;
 use std::fs;
 
 use pam_idtoken_tests::host::Step::{Close, End, Env, Open, Sh, Snapshot, Start, Threads};
+use pam_idtoken_tests::host::condor::ANSWERS;
 use pam_idtoken_tests::host::{Lab, Outcome, Step, Who};
 
 use crate::Test::{self, Both, Root};
@@ -36,19 +37,6 @@ const VALUES: &str = "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.found.test\nUID_D
 /// The first answer names the files that it was made from; whether one of them changed
 /// meanwhile is not known, so it is asked once more.
 const FIRST: usize = 2;
-/// Prints what it is asked for out of `$source`, as condor_config_val does.
-const ANSWERS: &str = r#"
-    . $source
-    printf '\t%s\n' $source
-    shift 4
-    for arg; do
-        name=${arg#pam_idtoken:} value=
-        case $arg in
-        *=*) eval "value=\${${name%%=*}-}"; echo "${arg%%=*}=$value";;
-        *) echo "$arg";;
-        esac
-    done"#;
-
 /// A lab that knows no domain; HTCondor's configuration says what it is given.
 fn lab(who: Who, more: &str) -> Lab {
     let lab = Lab::new(who);

@@ -2,6 +2,7 @@
 //! directory of its own, and the child that plays the host.
 
 use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -271,6 +272,21 @@ impl Lab {
         self.service("test", &text);
     }
 
+    /// Makes the service `test` of the module between two marks: see [`crate::faults`].
+    pub fn line_between_marks(&self) {
+        let (module, marks) = (
+            self.module(""),
+            crate::build_dir().join("examples/libmarks.so"),
+        );
+        let marks = marks.canonicalize().unwrap();
+        let marks = marks.display();
+        let text = format!(
+            "auth required {module}\nsession required {marks} begin\n\
+             session required {module}\nsession required {marks} end\n"
+        );
+        self.service("test", &text);
+    }
+
     /// Writes a service file.
     pub fn service(&self, name: &str, text: &str) {
         fs::write(self.path("pam.d").join(name), text).unwrap();
@@ -455,8 +471,34 @@ impl Lab {
         said
     }
 
+    /// A program of ours that is not for users, with one end of a channel at this descriptor.
+    pub fn helper(&self, program: &Path, end: &impl AsFd, at: RawFd) -> Command {
+        let mut command = self.command_at(program);
+        let end = end.as_fd().as_raw_fd();
+        // SAFETY: between fork and exec only a system call is made. The descriptor is open until then.
+        unsafe {
+            command.pre_exec(move || {
+                // dup2(2) of a descriptor on itself would leave it to be closed by execve(2).
+                let done = if end == at {
+                    libc::fcntl(end, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(end, at)
+                };
+                if done < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            })
+        };
+        command
+    }
+
     /// One of our programs on the scratch host: its users, its /dev/log, its uid.
     fn command(&self, program: &str) -> Command {
+        self.command_at(&artefacts().join(program))
+    }
+
+    fn command_at(&self, program: &Path) -> Command {
         let (uid, dev) = (alice_uid(), self.path("dev"));
         let passwd = format!(
             "root:x:0:0::/root:/bin/sh\ncondor:x:77:77::/nowhere:/bin/sh\n\
@@ -487,7 +529,6 @@ impl Lab {
             fs::write(&new, text).unwrap();
             fs::rename(new, path).unwrap();
         }
-        let program = artefacts().join(program);
         let mut command = match &self.under[..] {
             [] => Command::new(program),
             [under, args @ ..] => {
@@ -543,8 +584,8 @@ impl Lab {
         command
     }
 
-    /// The module's lines; libpam has its own.
-    fn read_log(&self) -> Vec<String> {
+    /// The module's lines that nobody has read yet; libpam has its own.
+    pub fn read_log(&self) -> Vec<String> {
         let lines = self.log.as_ref().map(Daemon::read).unwrap_or_default();
         self.note(&lines);
         let module = |text: &String| {

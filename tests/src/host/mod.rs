@@ -4,6 +4,7 @@
 //! [`Answers`]. It runs as root or as an ordinary user, sees users of its own
 //! through nss_wrapper, and has a /dev/log of its own.
 
+pub mod condor;
 pub mod core;
 pub mod growth;
 pub mod hung;

@@ -5,6 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+type Map = serde_json::Map<String, serde_json::Value>;
+
 /// Everything at one moment; two of them compare equal if nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -67,6 +69,32 @@ impl Snapshot {
             dumpable: nix::sys::prctl::get_dumpable().unwrap(),
             actions: (1..=64).map(action).collect(),
         }
+    }
+
+    /// What is not the same in another one.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let [before, after] = [self, other].map(|snapshot| {
+            let value = serde_json::to_value(snapshot).unwrap();
+            value.as_object().unwrap().clone()
+        });
+        let changed = before.iter().filter(|(key, value)| after[*key] != **value);
+        let told = changed.map(
+            |(key, value)| match (value.as_object(), after[key].as_object()) {
+                (Some(before), Some(after)) => {
+                    let of = |one: &Map, other: &Map| {
+                        let only = one
+                            .iter()
+                            .filter(|(key, value)| other.get(*key) != Some(value));
+                        let told = only.map(|(key, value)| format!("{key}: {value}"));
+                        told.collect::<Vec<_>>().join(", ")
+                    };
+                    let (gone, new) = (of(before, after), of(after, before));
+                    format!("{key}: {{{gone}}} became {{{new}}}")
+                }
+                _ => format!("{key}: {value} became {}", after[key]),
+            },
+        );
+        told.collect()
     }
 }
 

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use super::dead::kind;
 use super::{ENTRIES_LIMIT, REMEDY, TOKENS_D, dir_flags};
 use crate::error::{Error, Result};
 use crate::name::TokenName;
+use crate::sys;
 
 /// The user's own files, in the order in which HTCondor reads them.
 pub(crate) struct OwnFiles {
@@ -40,7 +41,7 @@ pub(crate) enum Leads {
 /// lead nowhere are left out.
 pub(crate) fn own_files(home: &Path) -> Result<Option<OwnFiles>> {
     let path = home.join(TOKENS_D);
-    let mut dir = match Dir::open(&path, dir_flags(), Mode::empty()) {
+    let mut dir = match sys::open_dir(AT_FDCWD, &path) {
         Ok(dir) => dir,
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) => return Ok(None),
         Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),

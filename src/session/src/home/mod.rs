@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,7 @@ use scan::scan;
 
 use crate::error::{Error, Result};
 use crate::name::{SessionId, TokenName};
+use crate::sys;
 
 /// Where HTCondor's client looks for tokens, below the home.
 pub const TOKENS_D: &str = ".condor/tokens.d";
@@ -195,7 +196,7 @@ impl HomeId {
 /// other is what it is mounted on, or what a link leads to just now.
 fn tokens_d(home: &Path, known: Option<HomeId>) -> Result<Option<(Dir, PathBuf)>> {
     let path = home.join(TOKENS_D);
-    match Dir::open(&path, dir_flags(), Mode::empty()) {
+    match sys::open_dir(AT_FDCWD, &path) {
         Ok(dir) => Ok(Some((dir, path))),
         Err(Errno::ENOENT | Errno::ENOTDIR) if is_removed(home, known) => Ok(None),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::Away { path }),
@@ -311,7 +312,7 @@ fn close(fd: OwnedFd) -> io::Result<()> {
 
 fn open_or_make(home: &Path) -> Result<Dir> {
     let path = home.join(TOKENS_D);
-    match Dir::open(&path, dir_flags(), Mode::empty()) {
+    match sys::open_dir(AT_FDCWD, &path) {
         Ok(dir) => return Ok(dir),
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(Error::io("open", path, errno).with_remedy(REMEDY)),
@@ -323,7 +324,7 @@ fn open_or_make(home: &Path) -> Result<Dir> {
         path.push(part);
         dir = enter(&dir, Path::new(part), &path)?;
     }
-    Dir::from_fd(dir).map_err(|e| Error::io("list", path, e))
+    sys::list_dir(dir).map_err(|e| Error::io("list", path, e))
 }
 
 fn enter(parent: &OwnedFd, name: &Path, path: &Path) -> Result<OwnedFd> {

@@ -9,6 +9,7 @@ mod answer;
 pub mod fuzz;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
@@ -182,7 +183,7 @@ impl Schedd {
         let is_replaced = |token: &Minted| {
             let key = identity(&settings.key_file(&token.kid));
             // Of a token that was signed here before nothing can be told.
-            let can_tell = token.key.starts_with(FILE) && !key.is_empty();
+            let can_tell = token.key.starts_with(FILE) && key.len() > FILE.len();
             can_tell && key != token.key
         };
         if tokens.iter().any(is_replaced) {
@@ -240,23 +241,23 @@ fn arguments(settings: &TokenSettings, kid: Option<&Kid>, lifetime: u64) -> Vec<
 /// What [`identity`] begins with, unlike the fingerprint of a key.
 const FILE: &str = "file-";
 
-/// Tells a key file from what replaces it, without reading it; empty if it is not there.
+/// Tells a key file from what replaces it, without reading it; empty if it is not there, and nothing
+/// but [`FILE`] if it could not be looked at: it is another one then as soon as it can.
 ///
 /// Unlike [`crate::identity`] it is kept in records, and a key whose mode or owner was changed
 /// is no other key.
 fn identity(path: &Path) -> String {
-    fs::metadata(path).map_or_else(
-        |_| String::new(),
-        |meta| {
-            format!(
-                "{FILE}{:x}-{:x}-{:x}-{:x}",
-                meta.ino(),
-                meta.size(),
-                meta.mtime(),
-                meta.mtime_nsec()
-            )
-        },
-    )
+    match fs::metadata(path) {
+        Ok(meta) => format!(
+            "{FILE}{:x}-{:x}-{:x}-{:x}",
+            meta.ino(),
+            meta.size(),
+            meta.mtime(),
+            meta.mtime_nsec()
+        ),
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        Err(_) => FILE.to_owned(),
+    }
 }
 
 #[cfg(test)]

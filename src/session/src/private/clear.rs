@@ -13,13 +13,14 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::renameat;
 use nix::libc::dev_t;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::fstat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{REMEDY, dir_flags, open_dir, open_own};
+use super::{REMEDY, open_dir, open_own};
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::name::{SessionId, TokenName};
+use crate::sys;
 
 /// What is removed in one call, at most.
 const LIMIT: usize = 50_000;
@@ -179,7 +180,7 @@ fn is_dot(name: &CStr) -> bool {
 
 /// Of its own, so that names can be removed while they are listed.
 fn listing(dir: &OwnedFd) -> nix::Result<Dir> {
-    Dir::openat(dir, ".", dir_flags(), Mode::empty())
+    sys::open_dir(dir, ".")
 }
 
 fn unlink(dir: &OwnedFd, name: &CStr) -> nix::Result<()> {

@@ -6,15 +6,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::dir::{Dir, Type};
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::readlinkat;
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-use super::{REMEDY, dir_flags, open_own};
+use super::{REMEDY, open_own};
 use crate::error::{Error, Result};
 use crate::home::{Leads, TOKENS_D, own_files};
+use crate::sys;
 
 /// So many tokens of their own a user can have, the first that HTCondor reads.
 const LIMIT: usize = 1000;
@@ -42,7 +42,7 @@ pub fn link(dir: &Path, home: &Path) -> Result<Links> {
     // In the order of their names, as they were listed.
     let mut wanted: Vec<CString> = files.map(|(name, _)| name).take(LIMIT).collect();
     let mut links = Links::default();
-    let mut listing = Dir::openat(&fd, ".", dir_flags(), Mode::empty()).map_err(failed)?;
+    let mut listing = sys::open_dir(&fd, ".").map_err(failed)?;
     for entry in listing.iter() {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();

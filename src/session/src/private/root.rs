@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
@@ -20,6 +19,7 @@ use crate::acting::as_user;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::name::SessionId;
+use crate::sys;
 use crate::user::User;
 
 pub(super) const REMEDY: &str = "check the file system that run_dir is on";
@@ -159,7 +159,7 @@ pub fn list(run_dir: &Path, euid: u32) -> Result<Vec<SessionId>> {
         return Ok(Vec::new());
     };
     let failed = |e| Error::io("list", &parent.path, e).with_remedy(REMEDY);
-    let mut dir = Dir::openat(&parent.fd, ".", dir_flags(), Mode::empty()).map_err(failed)?;
+    let mut dir = sys::open_dir(&parent.fd, ".").map_err(failed)?;
     let mut sessions = Vec::new();
     for entry in dir.iter() {
         let entry = entry.map_err(failed)?;

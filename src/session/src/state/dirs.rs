@@ -4,13 +4,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, mkdirat};
 
 use super::REMEDY;
 use crate::error::{Error, Result, refuse_unsafe};
+use crate::sys;
 
 const PRIVATE_DIR: Mode = Mode::S_IRWXU;
 
@@ -72,7 +72,7 @@ pub(super) fn check_dir(dir: &OwnedFd, path: &Path, euid: u32, forbidden: u32) -
 /// The names in a directory that are text.
 pub(super) fn entries(dir: &OwnedFd, path: &Path) -> Result<Vec<String>> {
     let failed = |e| Error::io("list the records in", path, e);
-    let mut dir = Dir::openat(dir, ".", dir_flags(), Mode::empty()).map_err(failed)?;
+    let mut dir = sys::open_dir(dir, ".").map_err(failed)?;
     let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry.map_err(failed)?;

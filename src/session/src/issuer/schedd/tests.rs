@@ -350,3 +350,14 @@ fn a_replaced_key_and_a_changed_configuration_call_for_another_token() {
     fs::write(place.dir.path().join("POOL"), "newer").unwrap();
     assert_eq!(change(""), Some(Change::Key));
 }
+
+#[test]
+fn a_key_file_that_can_not_be_looked_at_is_not_one_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(identity(&dir.path().join("none")), "");
+    // Longer than a name may be.
+    assert_eq!(identity(&dir.path().join("x".repeat(300))), FILE);
+    let key = dir.path().join("key");
+    std::fs::write(&key, "x").unwrap();
+    assert!(identity(&key).len() > FILE.len());
+}

@@ -1,0 +1,171 @@
+//! What is run: an action on a store, in a situation.
+
+use std::fs;
+
+use pam_idtoken_tests::faults::protocol::Hook;
+use pam_idtoken_tests::host::Lab;
+use pam_idtoken_tests::host::condor::ANSWERS;
+use pam_idtoken_tests::host::lab::ALICE;
+
+use crate::schedd;
+use crate::stand::Stand;
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A call into the module.
+    Hook(Hook),
+    /// `idtokenctl reconcile`.
+    Reconcile,
+}
+
+/// What is done before a run.
+type Prepare = fn(&Stand<'_>);
+
+/// One of them.
+pub(crate) struct Case {
+    pub(crate) action: Action,
+    /// Where the tokens are and who signs.
+    pub(crate) store: &'static str,
+    /// What there is besides.
+    pub(crate) situation: &'static str,
+    /// The configuration.
+    pub(crate) configure: fn(&Lab),
+    /// Whether alice has another session, which lives.
+    pub(crate) has_other: bool,
+    /// Done before each run.
+    pub(crate) prepare: Prepare,
+}
+
+impl Case {
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        let action = match self.action {
+            Action::Hook(Hook::Open) => "open",
+            Action::Hook(Hook::Close) => "close",
+            Action::Reconcile => "reconcile",
+        };
+        let situation = match self.situation {
+            "" => String::new(),
+            other => format!(", {other}"),
+        };
+        format!("{action}: {}{situation}", self.store)
+    }
+}
+
+const OPEN: Action = Action::Hook(Hook::Open);
+const CLOSE: Action = Action::Hook(Hook::Close);
+
+const HOME: &str = "home, key";
+const PRIVATE: &str = "private store, key";
+const SCHEDD: &str = "home, schedd";
+/// The domains are asked of HTCondor.
+pub(crate) const DISCOVERED: &str = "home, key, discovered";
+const FALLBACK: &str = "private store as the home fails, key";
+/// Nobody has made a tokens.d for alice.
+pub(crate) const FIRST: &str = "first login";
+/// Every token is due for renewal.
+pub(crate) const REPLACED: &str = "key replaced";
+
+/// All cases.
+pub(crate) fn all() -> Vec<Case> {
+    let case = |action, store, situation, prepare: Prepare| Case {
+        action,
+        store,
+        situation,
+        configure: match store {
+            PRIVATE => private,
+            SCHEDD => by_schedd,
+            DISCOVERED => discovered,
+            FALLBACK => failing_home,
+            _ => home,
+        },
+        has_other: true,
+        prepare,
+    };
+    let nothing: Prepare = |_| {};
+    let (leave, forget_answers, replace_key): (Prepare, Prepare, Prepare) = (
+        |stand| stand.leave(),
+        |stand| stand.forget_answers(),
+        |stand| stand.replace_key(),
+    );
+    let mut cases = vec![
+        case(OPEN, HOME, "", nothing),
+        case(OPEN, HOME, "after one that was killed", leave),
+        case(OPEN, PRIVATE, "", nothing),
+        case(OPEN, PRIVATE, "after one that was killed", leave),
+        case(OPEN, SCHEDD, "", nothing),
+        case(OPEN, DISCOVERED, "", forget_answers),
+        case(CLOSE, HOME, "", nothing),
+        case(CLOSE, PRIVATE, "", nothing),
+        case(Action::Reconcile, HOME, "nothing due", nothing),
+        case(Action::Reconcile, HOME, "one ended", leave),
+        case(Action::Reconcile, HOME, REPLACED, replace_key),
+        case(Action::Reconcile, PRIVATE, "one ended", leave),
+        case(Action::Reconcile, PRIVATE, REPLACED, replace_key),
+        case(Action::Reconcile, SCHEDD, REPLACED, replace_key),
+        case(Action::Reconcile, DISCOVERED, REPLACED, |stand| {
+            stand.forget_answers();
+            stand.replace_key();
+        }),
+    ];
+    let mut without_other = [
+        case(OPEN, HOME, FIRST, first_login),
+        case(OPEN, FALLBACK, "", nothing),
+        case(CLOSE, FALLBACK, "", nothing),
+        case(Action::Reconcile, FALLBACK, "one ended", leave),
+    ];
+    for case in &mut without_other {
+        case.has_other = false;
+    }
+    cases.extend(without_other);
+    cases
+}
+
+/// How long a login may wait.
+const TIMEOUT: &str = "timeout = \"1s\"\n";
+
+fn home(lab: &Lab) {
+    lab.configure(TIMEOUT);
+}
+
+fn private(lab: &Lab) {
+    lab.configure(&format!("{TIMEOUT}store = \"private\"\n"));
+}
+
+/// Alice's home has no place for tokens.
+fn failing_home(lab: &Lab) {
+    home(lab);
+    fs::write(lab.path("home/alice/.condor"), "").unwrap();
+    lab.give("home/alice/.condor", ALICE);
+}
+
+fn by_schedd(lab: &Lab) {
+    let program = schedd::program(lab);
+    lab.configure(&format!(
+        "{TIMEOUT}issuer = \"schedd\"\ncondor_token_fetch = {program:?}\n"
+    ));
+}
+
+fn discovered(lab: &Lab) {
+    fs::write(
+        lab.path("tmp/condor_config"),
+        "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.lab.test\nUID_DOMAIN=lab.test\n",
+    )
+    .unwrap();
+    let source = lab.path("tmp/condor_config");
+    let text = format!("source={}\n{ANSWERS}", source.display());
+    let tool = lab.script("condor_config_val", &text);
+    lab.configure_without_domains(&format!("{TIMEOUT}condor_config_val = {tool:?}\n"));
+}
+
+/// A user who was never here.
+fn first_login(stand: &Stand<'_>) {
+    let lab = stand.lab;
+    for path in [
+        lab.path("home/alice/.condor"),
+        lab.path("state/sessions").join(ALICE.to_string()),
+    ] {
+        let _ = fs::remove_dir_all(path);
+    }
+}

@@ -1,0 +1,237 @@
+//! A scratch host on which one case is run again and again, and what has to hold after each run.
+
+use std::fs;
+use std::path::PathBuf;
+
+use idtoken::{KeyForm, Kid, SigningKey};
+use pam_idtoken_tests::faults::{Fault, Host, Plan, Position, Seen};
+use pam_idtoken_tests::host::Step::Open;
+use pam_idtoken_tests::host::lab::tool;
+use pam_idtoken_tests::host::memory::Memory;
+use pam_idtoken_tests::host::{Lab, Running, Who};
+
+use crate::cases::{Action, Case, DISCOVERED, FIRST, REPLACED};
+use crate::inventory::Inventory;
+use crate::schedd;
+use crate::tokens::now;
+
+/// What a call of the module may take, in milliseconds: `timeout`, what the log may take, and what a
+/// machine takes that has other things to do.
+const PATIENCE: u64 = 1000 + 200 + 1500;
+
+/// The host, with sessions of bob's and mostly of alice's that live.
+pub(crate) struct Stand<'a> {
+    pub(crate) lab: &'a Lab,
+    case: &'a Case,
+    host: Host,
+    _live: Vec<Running<'a>>,
+    before: Inventory,
+}
+
+/// One run: what was seen, and what did not hold.
+pub(crate) struct Run {
+    pub(crate) seen: Seen,
+    pub(crate) violations: Vec<String>,
+}
+
+/// Has a new scratch host for a case.
+pub(crate) fn with_stand<T>(case: &Case, work: impl FnOnce(&mut Stand<'_>) -> T) -> T {
+    let lab = Lab::new(Who::Root);
+    let _memory = Memory::on(&lab.path("run"));
+    lab.promise();
+    (case.configure)(&lab);
+    lab.line_between_marks();
+    let mut live = vec![lab.stay("bob", &[Open(0)])];
+    if case.has_other {
+        live.push(lab.stay("alice", &[Open(0)]));
+    }
+    let mut stand = Stand {
+        host: Host::start(&lab, "alice"),
+        lab: &lab,
+        case,
+        _live: live,
+        before: Inventory::default(),
+    };
+    // The directories that a first session makes are there from now on.
+    stand.leave();
+    let (status, said) = stand.reconcile();
+    assert_eq!(status, 0, "{said}");
+    stand.before = Inventory::of(&lab);
+    assert_eq!(stand.before.tokens().len(), 1 + usize::from(case.has_other));
+    work(&mut stand)
+}
+
+impl Stand<'_> {
+    /// A session that nobody closes.
+    pub(crate) fn leave(&self) {
+        self.host.leave();
+    }
+
+    /// HTCondor has to be asked anew.
+    pub(crate) fn forget_answers(&self) {
+        for entry in fs::read_dir(self.lab.path("run")).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with("htcondor-") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+
+    /// Every token is due for renewal.
+    pub(crate) fn replace_key(&self) {
+        let key = self.lab.path("keys/POOL");
+        let number: u64 = fs::read_to_string(&key)
+            .ok()
+            .and_then(|text| text.strip_prefix("key ")?.parse().ok())
+            .unwrap_or_default();
+        fs::write(&key, format!("key {}", number + 1)).unwrap();
+        if self.lab.path("tmp/answer-alice").exists() {
+            schedd::sign(self.lab);
+        }
+    }
+
+    /// One run, with something that goes wrong or without.
+    pub(crate) fn run(&self, fault: Option<(Position, Fault)>) -> Run {
+        (self.case.prepare)(self);
+        self.lab.read_log();
+        let mut lost = Vec::new();
+        let is_reconcile = self.case.action == Action::Reconcile;
+        let mut after_each = || {
+            if is_reconcile && lost.is_empty() {
+                lost.extend(self.without_token());
+            }
+        };
+        let program = if is_reconcile {
+            tool()
+        } else {
+            self.host.program().to_owned()
+        };
+        let plan = Plan {
+            program: &program,
+            from_start: is_reconcile,
+            fault,
+            after_each: &mut after_each,
+        };
+        let seen = match self.case.action {
+            Action::Hook(hook) => self.host.session(hook, plan),
+            Action::Reconcile => self.host.watched(self.command(), self.output(), plan),
+        };
+        let mut violations = lost;
+        violations.extend(self.went_wrong(&seen, fault));
+        violations.extend(self.is_left());
+        Run { seen, violations }
+    }
+
+    /// What is wrong with how the process went on and ended.
+    fn went_wrong(&self, seen: &Seen, fault: Option<(Position, Fault)>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let signal = seen.status & 0x7f;
+        let may_die = match fault {
+            Some((_, Fault::Kill | Fault::KillHost)) => signal == libc::SIGKILL,
+            // A program may give up without memory, which a host must not. The next run is soon.
+            Some((Position { number, .. }, _)) if self.case.action == Action::Reconcile => {
+                signal == libc::SIGABRT && [libc::SYS_mmap, libc::SYS_mprotect].contains(&number)
+            }
+            _ => false,
+        };
+        if seen.has_hung {
+            wrong.push("it did not end by itself".to_owned());
+        }
+        if seen.left > 0 {
+            wrong.push(format!("{} processes were left", seen.left));
+        }
+        if signal != 0 && !may_die {
+            wrong.push(format!("it was ended by signal {signal}"));
+        }
+        if let Action::Hook(_) = self.case.action {
+            match seen.returned {
+                None if signal == 0 => wrong.push(format!("it exited: {}", seen.status >> 8)),
+                Some((code, _)) if code != 0 => wrong.push(format!("it returned {code}")),
+                Some((_, took)) if took > PATIENCE => wrong.push(format!("it took {took} ms")),
+                _ => {}
+            }
+            let changed = seen.changed.iter();
+            wrong.extend(changed.map(|what| format!("the host was changed: {what}")));
+        }
+        let printed = self.host.printed().into_iter();
+        wrong.extend(printed.map(|line| format!("it printed: {line}")));
+        let log = self.lab.read_log();
+        wrong.extend(log.into_iter().filter(|line| line.contains("panic")));
+        wrong
+    }
+
+    /// What one reconcile leaves that was not there before.
+    fn is_left(&self) -> Vec<String> {
+        let (mut status, mut said) = self.reconcile();
+        // That HTCondor was asked in vain is remembered for a while, in which nothing is renewed.
+        if self.case.store == DISCOVERED && status == 3 << 8 {
+            self.forget_answers();
+            (status, said) = self.reconcile();
+        }
+        // A home without tokens.d proves nothing: it may not be mounted. The record of who was killed
+        // before it was made stays until the next login makes it, or the token would have expired.
+        let is_bare = self.case.situation == FIRST && !self.lab.tokens_d().exists();
+        if is_bare && status == 3 << 8 {
+            self.leave();
+            (status, said) = self.reconcile();
+        }
+        let mut wrong = Vec::new();
+        if status != 0 {
+            wrong.push(format!("the reconcile after it: {status:#x}: {said}"));
+        }
+        let is_renewed = self.case.situation == REPLACED;
+        let left = Inventory::of(self.lab).since(&self.before, is_renewed);
+        if !left.is_empty() {
+            wrong.extend(left);
+            wrong.push(format!("the reconcile after it said: {said}"));
+        }
+        wrong.extend(self.without_token());
+        wrong.extend(self.with_bad_token());
+        wrong
+    }
+
+    /// The live sessions that have no token.
+    fn without_token(&self) -> impl Iterator<Item = String> + use<'_> {
+        let lost = self.before.tokens().into_iter().filter(|name| {
+            let path = self.lab.path(name);
+            let id = name.rsplit('-').next().unwrap();
+            let entries = fs::read_dir(path.parent().unwrap()).into_iter().flatten();
+            let mut names = entries.map(|entry| entry.unwrap().file_name());
+            !names.any(|name| {
+                let name = name.to_string_lossy();
+                name.starts_with("0-session-") && name.ends_with(id)
+            })
+        });
+        lost.map(|name| format!("a session that lives lost its token: {name}"))
+    }
+
+    /// The live sessions whose token is worth nothing.
+    fn with_bad_token(&self) -> Vec<String> {
+        let raw = fs::read(self.lab.path("keys/POOL")).unwrap();
+        let key = SigningKey::from_bytes(&Kid::pool(), &raw, KeyForm::Plain).unwrap();
+        let tokens = self.before.tokens().into_iter().filter_map(|name| {
+            let text = fs::read_to_string(self.lab.path(name)).ok()?;
+            let refused = idtoken::verify(&text, &[&key], None, now()).err()?;
+            Some(format!(
+                "a session that lives has a bad token: {name}: {refused}"
+            ))
+        });
+        tokens.collect()
+    }
+
+    fn command(&self) -> Vec<String> {
+        let config = self.lab.path("etc/config.toml");
+        let words = [tool(), "--config".into(), config, "reconcile".into()];
+        words.map(|word: PathBuf| word.display().to_string()).into()
+    }
+
+    fn output(&self) -> PathBuf {
+        self.lab.path("tmp/said")
+    }
+
+    /// A reconcile that nothing is done to: its status and what it said.
+    fn reconcile(&self) -> (i32, String) {
+        let status = self.host.run(self.command(), self.output());
+        (status, fs::read_to_string(self.output()).unwrap())
+    }
+}

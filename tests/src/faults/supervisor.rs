@@ -1,0 +1,355 @@
+//! Who is asked for each system call, and says no to one of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CString;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::calls::name;
+use super::channel::Channel;
+use super::errnos::{Fault, faults};
+use super::filter::MARK;
+use super::listener::{Asked, Listener};
+use super::protocol::Event;
+use super::tasks::{Task, Tasks, program};
+
+/// After what nobody waits any longer for processes that hang.
+const HUNG: Duration = Duration::from_secs(15);
+/// How long what a process leaves behind may live on.
+const LEFT: Duration = Duration::from_secs(3);
+
+/// Beginnings of the names of calls that take a file away, or its name.
+const TAKES: [&str; 4] = ["unlink", "rename", "rmdir", "move_mount"];
+
+/// One call among all, the same in every run: several threads are not in step with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Which thread makes it, in the order in which they come.
+    pub task: usize,
+    /// The number of the call.
+    pub number: i64,
+    /// The how manieth of this number of the thread's, from 0.
+    pub nth: usize,
+}
+
+/// A call that was made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Where.
+    pub position: Position,
+    /// The path in its arguments.
+    pub path: String,
+    /// What can go wrong there, kills included.
+    pub faults: Vec<Fault>,
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Position { task, number, nth } = self.position;
+        write!(f, "{}#{nth} of thread {task} {}", name(number), self.path)
+    }
+}
+
+/// What is to be watched, and what is to happen.
+pub struct Plan<'a> {
+    /// The program whose calls count; what others do that it starts is theirs.
+    pub program: &'a Path,
+    /// Whether calls count from the first on, or where the process says so.
+    pub from_start: bool,
+    /// What goes wrong where; if nothing does all calls are listed.
+    pub fault: Option<(Position, Fault)>,
+    /// Done after each call that may have taken a file away.
+    pub after_each: &'a mut dyn FnMut(),
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// All calls, if nothing was to go wrong.
+    pub calls: Vec<Call>,
+    /// Calls of which nobody has said what can go wrong, by number.
+    pub unknown: BTreeSet<i64>,
+    /// How many calls were made.
+    pub count: usize,
+    /// Whether the call was made at which something was to go wrong.
+    pub has_fired: bool,
+    /// The watched call returned: its code and how long it took, in milliseconds.
+    pub returned: Option<(i32, u64)>,
+    /// What was changed of the host.
+    pub changed: Vec<String>,
+    /// The wait status of the process.
+    pub status: i32,
+    /// It did not end by itself.
+    pub has_hung: bool,
+    /// Processes that it left behind and that did not end.
+    pub left: usize,
+}
+
+/// A supervisor at work.
+pub(super) struct Supervisor<'a> {
+    plan: Plan<'a>,
+    tasks: Tasks,
+    host: i32,
+    listener: Option<Listener>,
+    processes: BTreeSet<i32>,
+    counts: HashMap<(usize, i64), usize>,
+    is_on: bool,
+    /// Whether a file may have gone since somebody looked.
+    has_changed: bool,
+    /// Takes the place of descriptors that are closed though close(2) fails.
+    closed: OwnedFd,
+    seen: Seen,
+}
+
+impl<'a> Supervisor<'a> {
+    pub(super) fn new(plan: Plan<'a>) -> Self {
+        let closed = CString::new("closed").unwrap();
+        Self {
+            tasks: Tasks::new(program(plan.program)),
+            is_on: plan.from_start,
+            plan,
+            host: 0,
+            listener: None,
+            processes: BTreeSet::new(),
+            counts: HashMap::new(),
+            has_changed: false,
+            closed: memfd_create(closed.as_c_str(), MFdFlags::MFD_CLOEXEC).unwrap(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// Answers until the process and everything that came of it has ended.
+    pub(super) fn run(mut self, channel: &Channel) -> io::Result<Seen> {
+        let mut end = Instant::now() + HUNG;
+        let mut has_ended = false;
+        while !has_ended || self.listener.is_some() {
+            let (calls, talks) = self.wait(channel, end);
+            let listener = self.listener.as_ref().filter(|_| calls);
+            if let Some(asked) = listener.and_then(Listener::next) {
+                self.answer(asked);
+            }
+            if talks {
+                has_ended = self.hear(channel)?;
+                if has_ended {
+                    end = Instant::now() + LEFT;
+                }
+            }
+            if Instant::now() > end {
+                if has_ended {
+                    self.seen.left = self.processes.len();
+                } else {
+                    self.seen.has_hung = true;
+                }
+                for process in &self.processes {
+                    let _ = kill(Pid::from_raw(*process), Signal::SIGKILL);
+                }
+                end = Instant::now() + LEFT;
+            }
+        }
+        Ok(self.seen)
+    }
+
+    /// Whether a call and whether a message is there; a listener that hung up goes.
+    fn wait(&mut self, channel: &Channel, end: Instant) -> (bool, bool) {
+        let left = end.saturating_duration_since(Instant::now());
+        let patience = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap();
+        let mut ends = vec![PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        ends.extend(
+            self.listener
+                .as_ref()
+                .map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)),
+        );
+        poll(&mut ends, patience).unwrap();
+        let of = |number: usize| {
+            let end = ends.get(number).and_then(PollFd::revents);
+            end.unwrap_or(PollFlags::empty())
+        };
+        let (talks, calls) = (of(0), of(1));
+        if calls.contains(PollFlags::POLLHUP) {
+            self.listener = None;
+        }
+        (
+            calls.contains(PollFlags::POLLIN),
+            talks.intersects(PollFlags::POLLIN | PollFlags::POLLHUP),
+        )
+    }
+
+    /// A message; whether the process has ended.
+    fn hear(&mut self, channel: &Channel) -> io::Result<bool> {
+        let (event, with) = channel.receive::<Event>()?;
+        match event {
+            Event::Watched(pid) => {
+                self.host = pid;
+                self.processes.insert(pid);
+                self.listener = with.map(Listener::new);
+            }
+            Event::Returned { code, took } => self.seen.returned = Some((code, took)),
+            Event::Changed(changed) => self.seen.changed = changed,
+            Event::Ended(status) => {
+                self.seen.status = status;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        if asked.number == MARK {
+            self.is_on = asked.args[0] != 0;
+            self.with(|listener| listener.returns(asked, 0));
+            return;
+        }
+        let task = self.tasks.of(asked.task, asked.number);
+        self.processes.insert(task.process);
+        let fault = (self.is_on && task.is_ours)
+            .then(|| self.note(&asked, &task))
+            .flatten();
+        if let Some(fault) = fault {
+            self.seen.has_fired = true;
+            self.fail(asked, &task, fault);
+            return;
+        }
+        if asked.number == libc::SYS_execve {
+            self.tasks.becomes_another(task.process);
+        }
+        let name = name(asked.number);
+        self.has_changed |= TAKES.iter().any(|takes| name.starts_with(takes));
+        self.with(|listener| listener.go_on(asked));
+    }
+
+    /// Counts a call; what is to go wrong there.
+    fn note(&mut self, asked: &Asked, task: &Task) -> Option<Fault> {
+        if std::mem::take(&mut self.has_changed) {
+            (self.plan.after_each)();
+        }
+        let count = self.counts.entry((task.number, asked.number)).or_default();
+        let position = Position {
+            task: task.number,
+            number: asked.number,
+            nth: *count,
+        };
+        *count += 1;
+        self.seen.count += 1;
+        let Some((wanted, fault)) = self.plan.fault else {
+            let mut faults = faults(asked).unwrap_or_else(|| {
+                self.seen.unknown.insert(asked.number);
+                Vec::new()
+            });
+            // What only asks, or sets what ends with the process, leaves the world as it is: a kill
+            // there is the same as at the next call.
+            if !faults.is_empty() {
+                faults.push(Fault::Kill);
+                if task.process != self.host {
+                    faults.push(Fault::KillHost);
+                }
+            }
+            self.seen.calls.push(Call {
+                position,
+                path: path(asked, task.process),
+                faults,
+            });
+            return None;
+        };
+        // Where threads are not in step it may be a call of other arguments: a futex(2) that wakes must
+        // not fail as one that waits.
+        let is_kill = matches!(fault, Fault::Kill | Fault::KillHost);
+        let can_be = || is_kill || faults(asked).is_some_and(|all| all.contains(&fault));
+        (wanted == position && can_be()).then_some(fault)
+    }
+
+    fn fail(&mut self, asked: Asked, task: &Task, fault: Fault) {
+        match fault {
+            Fault::Errno(errno) => {
+                if asked.number == libc::SYS_close {
+                    // The kernel gives a descriptor back whatever close(2) says.
+                    let theirs = u32::try_from(asked.args[0] & 0xffff_ffff).unwrap();
+                    self.with(|listener| {
+                        let _ = listener.replace(asked, theirs, self.closed.as_fd());
+                    });
+                }
+                self.with(|listener| listener.fails(asked, errno));
+            }
+            Fault::Done(errno) => {
+                instead(&asked, task.process);
+                self.has_changed = true;
+                self.with(|listener| listener.fails(asked, errno));
+            }
+            Fault::Refused => self.with(|listener| listener.returns(asked, 0)),
+            Fault::Kill => {
+                let _ = kill(Pid::from_raw(task.process), Signal::SIGKILL);
+            }
+            Fault::KillHost => {
+                let _ = kill(Pid::from_raw(self.host), Signal::SIGKILL);
+                self.with(|listener| listener.go_on(asked));
+            }
+        }
+    }
+
+    fn with(&self, what: impl FnOnce(&Listener)) {
+        if let Some(listener) = &self.listener {
+            what(listener);
+        }
+    }
+}
+
+/// Does an unlinkat(2) or a renameat(2) for a process that asked for it.
+fn instead(asked: &Asked, process: i32) {
+    let path = |directory: usize| {
+        let name = text(process, asked.args[directory + 1]);
+        if name.starts_with('/') {
+            return name;
+        }
+        format!(
+            "/proc/{process}/fd/{}/{name}",
+            asked.args[directory] & 0xffff_ffff
+        )
+    };
+    // What can not be done fails there as well.
+    let _ = match asked.number {
+        libc::SYS_renameat => std::fs::rename(path(0), path(2)),
+        _ if asked.args[2] == 0 => std::fs::remove_file(path(0)),
+        _ => std::fs::remove_dir(path(0)),
+    };
+}
+
+/// The path among the arguments of a call.
+fn path(asked: &Asked, process: i32) -> String {
+    let at = match asked.number {
+        libc::SYS_execve | libc::SYS_symlinkat => 0,
+        libc::SYS_openat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_mkdirat
+        | libc::SYS_unlinkat
+        | libc::SYS_renameat
+        | libc::SYS_readlinkat
+        | libc::SYS_fchmodat => 1,
+        _ => return String::new(),
+    };
+    text(process, asked.args[at])
+}
+
+/// A string in the memory of a process.
+fn text(process: i32, at: u64) -> String {
+    let mut bytes = [0; 4096];
+    let base = usize::try_from(at).unwrap();
+    // Not beyond the page: the next one may not be there.
+    let len = 4096 - base % 4096;
+    let remote = [RemoteIoVec { base, len }];
+    let local = &mut [IoSliceMut::new(&mut bytes)];
+    let read = process_vm_readv(Pid::from_raw(process), local, &remote).unwrap_or(0);
+    let text = bytes[..read]
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
