@@ -12,6 +12,7 @@ mod homes;
 mod hosts;
 mod issuers;
 mod leaks;
+mod lessons;
 mod reconcile;
 mod squash;
 mod stack;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         issuers::TESTS,
         issuers::answers::TESTS,
         leaks::FOUND,
+        lessons::TESTS,
         reconcile::TESTS,
         reconcile::tool::TESTS,
         squash::TESTS,

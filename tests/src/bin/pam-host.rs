@@ -88,6 +88,10 @@ impl Host {
             Step::Umask(mask) => {
                 nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));
             }
+            Step::Groups(groups) => {
+                let groups = groups.iter().copied().map(nix::unistd::Gid::from_raw);
+                nix::unistd::setgroups(&groups.collect::<Vec<_>>()).unwrap();
+            }
             // SAFETY: this program has one thread at this point.
             Step::Env(key, value) => unsafe { std::env::set_var(key, value) },
             Step::IgnoreSigchld => {

@@ -60,6 +60,8 @@ pub enum Step {
     User(Vec<u8>),
     /// Sets the umask.
     Umask(u32),
+    /// Takes these supplementary groups and no others.
+    Groups(Vec<u32>),
     /// Sets an environment variable of the process.
     Env(String, String),
     /// Ignores SIGCHLD.

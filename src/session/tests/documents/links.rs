@@ -4,23 +4,107 @@ use std::fs;
 
 use crate::{document, documents, quoted, root, rows, sources};
 
+/// Everything that may have a test in it.
+struct Tests {
+    code: String,
+    /// Of the tests that have a sentence for a name.
+    sentences: String,
+}
+
+impl Tests {
+    fn read() -> Self {
+        let (mut code, mut sentences) = (String::new(), String::new());
+        sources(&root("src"), true, &mut code);
+        for entry in fs::read_dir(root("tests")).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_dir() {
+                continue;
+            }
+            sources(&path, true, &mut code);
+            // What they are made of has tests with names of functions only.
+            if !path.ends_with("src") {
+                sources(&path, true, &mut sentences);
+            }
+        }
+        Self { code, sentences }
+    }
+
+    /// Whether a test has this name: a sentence, or that of a function that is a test.
+    fn have(&self, name: &str) -> bool {
+        if name.contains(' ') {
+            return self.sentences.contains(&format!("\"{name}\""));
+        }
+        let function = format!("fn {name}(");
+        self.code.match_indices(&function).any(|(at, _)| {
+            let attributes = self.code[..at]
+                .rsplit(['}', ';'])
+                .next()
+                .unwrap_or_default();
+            attributes.contains("#[test]")
+        })
+    }
+
+    /// That each row of a table has tests in its last column, and that they are there.
+    #[track_caller]
+    fn are_in(&self, rows: &[Vec<String>], at_least: usize) {
+        for cells in rows {
+            let column = cells.iter().rfind(|cell| !cell.is_empty()).unwrap();
+            let names: Vec<&str> = quoted(column).collect();
+            assert!(names.len() >= at_least, "{cells:?}");
+            for name in names {
+                assert!(self.have(name), "no test is called {name:?}: {}", cells[0]);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_test_that_the_threat_model_names_is_there() {
-    let mut code = String::new();
-    for dir in ["src", "tests/ring2", "tests/ring3"] {
-        sources(&root(dir), true, &mut code);
-    }
+    let tests = Tests::read();
     let model = document("docs/THREAT-MODEL.md");
-    let rows = rows(&model, "invariant");
-    assert_eq!(rows.len(), 8);
-    for cells in rows {
-        let names: Vec<&str> = quoted(&cells[2]).collect();
-        assert!(names.len() >= 3, "{cells:?}");
-        for name in names {
-            let is_there =
-                code.contains(&format!("\"{name}\"")) || code.contains(&format!("fn {name}()"));
-            assert!(is_there, "{name}");
-        }
+    let invariants = rows(&model, "invariant");
+    assert_eq!(invariants.len(), 8);
+    tests.are_in(&invariants, 3);
+    let beside = model.split("\n\n").find(|text| text.starts_with("Beside"));
+    let beside: Vec<&str> = quoted(beside.unwrap()).collect();
+    assert!(beside.len() >= 3, "{beside:?}");
+    assert!(beside.iter().all(|name| tests.have(name)), "{beside:?}");
+}
+
+#[test]
+fn every_hole_of_another_module_is_named_once_and_has_its_tests() {
+    let all = rows(&document("docs/CVES.md"), "CVE");
+    assert!(all.len() >= 30, "{}", all.len());
+    Tests::read().are_in(&all, 1);
+    let mut ids: Vec<&str> = all
+        .iter()
+        .filter_map(|cells| cells[0].split(',').next())
+        .collect();
+    let is_id = |id: &&str| {
+        let number = id.strip_prefix("CVE-").and_then(|id| id.split_once('-'));
+        number.is_some_and(|(year, number)| {
+            let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+            year.len() == 4 && digits(year) && number.len() >= 4 && digits(number)
+        })
+    };
+    assert!(ids.iter().all(is_id), "{ids:?}");
+    ids.sort_unstable();
+    assert!(ids.windows(2).all(|two| two[0] != two[1]), "{ids:?}");
+}
+
+#[test]
+fn a_test_that_is_not_there_is_found_out() {
+    let tests = Tests::read();
+    assert!(tests.have("a_test_that_is_not_there_is_found_out"));
+    assert!(tests.have("root gets no token even if everything fails and failures deny"));
+    // Neither a function that is no test nor a part of a name is one.
+    for name in [
+        "anchor",
+        "whole",
+        "root gets no token",
+        "no test of this name",
+    ] {
+        assert!(!tests.have(name), "{name}");
     }
 }
 
