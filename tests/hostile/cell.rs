@@ -14,9 +14,9 @@ use pam_idtoken_tests::host::memory::Memory;
 use pam_idtoken_tests::host::{Lab, Outcome, Step, Who};
 
 use crate::manifest::{Depth, Manifest, Trees};
+use crate::mischief::Mischief;
 use crate::score;
 use crate::secrets;
-use crate::siege::Mischief;
 use crate::watch::Watch;
 
 /// `timeout`, and by how much a call may take longer on a busy machine.

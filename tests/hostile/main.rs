@@ -3,7 +3,7 @@
 //!
 //! Most attacks are a user's own processes on a booted host, beside real logins of theirs by ssh;
 //! what a login by ssh can not express goes through the real libpam in a host of ring 2. All are
-//! judged in one way, which is in `siege` and `cell`.
+//! judged in one way, which is in `siege/judge` and `cell`.
 
 mod accounts;
 mod attack;
@@ -14,6 +14,7 @@ mod guesses;
 mod journal;
 mod links;
 mod manifest;
+mod mischief;
 mod modes;
 mod processes;
 mod score;

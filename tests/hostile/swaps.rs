@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::attack::Attack::{self, Cell as InCell, Host};
 use crate::cell::Cell;
+use crate::mischief::Mischief;
 use crate::score;
-use crate::siege::{Mischief, Siege};
+use crate::siege::Siege;
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Host(

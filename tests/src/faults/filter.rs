@@ -12,7 +12,7 @@ pub const CHANNEL: RawFd = 200;
 /// A call that no kernel has, by which a process says where it is; the supervisor answers it with 0.
 pub(super) const MARK: c_long = 0x0fa1;
 
-/// What a descriptor leads to that was closed though close(2) said no: see [`super::Supervisor`].
+/// What a descriptor leads to that was closed though close(2) said no: see the supervisor.
 pub const CLOSED: &str = "/memfd:closed (deleted)";
 
 /// Calls that can not fail, and that end a task or a handler of a signal.
