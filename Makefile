@@ -22,6 +22,9 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 STATEDIR ?= /var/lib/pam_idtoken
 
 BUILT   ?= $(or $(CARGO_TARGET_DIR),target)/release
+# What the tests, the demonstrations and the benchmark are made of.
+PROGRAMS = $(or $(CARGO_TARGET_DIR),target)/tests
+TESTS    = --profile tests --locked -p pam_idtoken_tests
 # What packages are for, what they are made of, and where they go.
 ARCH     ?= $(shell uname -m)
 PORTABLE = $(or $(CARGO_TARGET_DIR),target)/portable/$(ARCH)-unknown-linux-gnu/release
@@ -52,12 +55,12 @@ build: setup-build
 	@touch $(BUILT)/libpam_idtoken.so $(BUILT)/idtokenctl
 
 demo: setup-demo build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(BUILT)/demo
+	$(CARGO) build $(TESTS) --quiet --bins
+	$(PROGRAMS)/demo
 
 demo-pool: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(AS_ROOT) $(BUILT)/demo-pool
+	$(CARGO) build $(TESTS) --quiet --bins
+	$(AS_ROOT) $(PROGRAMS)/demo-pool
 
 test: ring1 ring2 ring3
 
@@ -65,33 +68,33 @@ ring1: setup-build
 	$(CARGO) test --locked --workspace --exclude pam_idtoken_tests
 
 ring2: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(CARGO) test --release --locked -p pam_idtoken_tests --lib --test ring2
+	$(CARGO) build $(TESTS) --quiet --bins --examples
+	$(CARGO) test $(TESTS) --lib --test ring2
 
 ring3: setup build deb
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(CARGO) test --release --locked -p pam_idtoken_tests --test ring3 --no-run
-	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring3
+	$(CARGO) build $(TESTS) --quiet --bins
+	$(CARGO) test $(TESTS) --test ring3 --no-run
+	$(AS_ROOT) $(CARGO) test $(TESTS) --test ring3
 
 # What hostile users do, on a booted host and through libpam. HOSTILE_ROUNDS is for longer races: how
 # often sessions open, are renewed and close while what they use is swapped.
 hostile: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(CARGO) test --release --locked -p pam_idtoken_tests --test hostile --no-run
-	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test hostile
+	$(CARGO) build $(TESTS) --quiet --bins --examples
+	$(CARGO) test $(TESTS) --test hostile --no-run
+	$(AS_ROOT) $(CARGO) test $(TESTS) --test hostile
 
 # Open, close and reconcile with each of their system calls failing, in each way that it can. CASES
 # are parts of names of what is run, and CALL is the name of a system call. A quarter of all runs is
 # made, another one each day; FULL=1 makes all of them.
 faults: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults --no-run
-	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults -- $(CASES)
+	$(CARGO) build $(TESTS) --quiet --bins --examples
+	$(CARGO) test $(TESTS) --quiet --test faults --no-run
+	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test $(TESTS) --quiet --test faults -- $(CASES)
 
 bench: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(AS_ROOT) $(BUILT)/bench-pool
-	$(AS_ROOT) $(BUILT)/bench-reconcile
+	$(CARGO) build $(TESTS) --quiet --bins
+	$(AS_ROOT) $(PROGRAMS)/bench-pool
+	$(AS_ROOT) $(PROGRAMS)/bench-reconcile
 
 # What is proved, as a table with what was counted: rings 1 to 3, whose logs, records and cores are
 # searched for keys and tokens, hostile users, faults at every system call, and each fuzz target for
@@ -106,9 +109,9 @@ AT_ONCE  ?= 50
 USERS    ?= 20
 HELD     ?= 10000
 load: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins
-	$(AS_ROOT) $(BUILT)/load-pool $(LOGINS) $(AT_ONCE) $(USERS)
-	$(AS_ROOT) $(BUILT)/load-held $(HELD)
+	$(CARGO) build $(TESTS) --quiet --bins
+	$(AS_ROOT) $(PROGRAMS)/load-pool $(LOGINS) $(AT_ONCE) $(USERS)
+	$(AS_ROOT) $(PROGRAMS)/load-held $(HELD)
 
 # Each parser of what is not ours, from the corpus that is kept: TARGETS of fuzz/targets, or all.
 SECONDS_EACH ?= 8
@@ -120,8 +123,8 @@ fuzz: setup-build
 # What sessions lose: with valgrind, and ROUNDS of them in one process.
 ROUNDS ?= 20000
 leaks: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(AS_ROOT) env IDTOKEN_ROUNDS=$(ROUNDS) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring2 -- leak
+	$(CARGO) build $(TESTS) --quiet --bins --examples
+	$(AS_ROOT) env IDTOKEN_ROUNDS=$(ROUNDS) $(CARGO) test $(TESTS) --test ring2 -- leak
 
 # Ring 2 with sanitizers.
 sanitize: setup
@@ -130,8 +133,8 @@ sanitize: setup
 # Cores of hosts and of idtokenctl, without keys and tokens; every test of rings 2 and 3 looks through
 # what was logged, written and said.
 cores: setup build
-	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(AS_ROOT) $(CARGO) test --release --locked -p pam_idtoken_tests --test ring2 -- 'a core of'
+	$(CARGO) build $(TESTS) --quiet --bins --examples
+	$(AS_ROOT) $(CARGO) test $(TESTS) --test ring2 -- 'a core of'
 
 # What packages are made of: loads wherever glibc is 2.28 or later, and the same commit gives the
 # same bytes with the same rustc. ARCH is x86_64 or aarch64.

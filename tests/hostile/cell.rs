@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, chown};
-use pam_idtoken_tests::build_dir;
 use pam_idtoken_tests::host::lab::{ALICE, BOB};
 use pam_idtoken_tests::host::memory::Memory;
 use pam_idtoken_tests::host::{Lab, Outcome, Step, Who};
+use pam_idtoken_tests::programs_dir;
 
 use crate::manifest::{Depth, Manifest, Trees};
 use crate::mischief::Mischief;
@@ -80,7 +80,7 @@ impl Cell {
         }
         let bin = tempfile::tempdir().unwrap();
         let program = bin.path().join("hostile-user");
-        fs::copy(build_dir().join("hostile-user"), &program).unwrap();
+        fs::copy(programs_dir().join("hostile-user"), &program).unwrap();
         chown(bin.path(), Some(Uid::from_raw(ALICE)), None).unwrap();
         Self {
             _memory: memory,

@@ -159,8 +159,9 @@ fn bad_programs(pool: &Pool) {
          condor_token_create -identity alice@{DOMAIN} >/etc/eternal; chmod 644 /etc/of-* /etc/eternal"
     ));
     let (_, usual) = timed(|| alice.run("true"));
-    // Two thirds of the timeout: what comes after has its time too.
-    let late = "did not end within 66";
+    // Two thirds of the timeout, or somewhat later on a busy machine: what comes after has its time
+    // too.
+    let late = "did not end within";
     let for_bob = format!("its token is for \"bob@{DOMAIN}\", not for alice");
     let for_condor = format!("its token is for \"condor@{DOMAIN}\", not for alice");
     for (script, why) in [

@@ -19,6 +19,20 @@ pub fn build_dir() -> PathBuf {
     std::env::var_os("IDTOKEN_BUILD_DIR").map_or_else(|| target().join("release"), PathBuf::from)
 }
 
+/// Where the programs of the tests are: `IDTOKEN_PROGRAMS_DIR`, or else where this one is.
+pub fn programs_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("IDTOKEN_PROGRAMS_DIR") {
+        return dir.into();
+    }
+    let mut dir = std::env::current_exe().unwrap();
+    dir.pop();
+    // Tests are beside what they were linked from.
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir
+}
+
 /// Where `make deb` puts its package: `IDTOKEN_PACKAGES`, or else `target/packages`.
 pub fn packages_dir() -> PathBuf {
     std::env::var_os("IDTOKEN_PACKAGES").map_or_else(|| target().join("packages"), PathBuf::from)

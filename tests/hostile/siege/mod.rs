@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pam_idtoken_tests::build_dir;
 use pam_idtoken_tests::command::Answer;
 use pam_idtoken_tests::pool::{Build, DOMAIN, Host, Plan, Pool, Ssh, Stay};
+use pam_idtoken_tests::programs_dir;
 
 use crate::manifest::{Manifest, Trees};
 use ground::{BAIT, CANARIES, VAULT, installed, trees};
@@ -45,7 +45,7 @@ impl Siege {
         let host = pool.host("ap1");
         pool.install(&Build::find());
         pool.install_units("ap1");
-        let mischief = std::fs::read(build_dir().join("hostile-user")).unwrap();
+        let mischief = std::fs::read(programs_dir().join("hostile-user")).unwrap();
         host.write("/usr/local/bin/hostile-user", mischief, 0o755);
         host.sh(&format!(
             "useradd -m -u {MALLORY} -s /bin/bash mallory

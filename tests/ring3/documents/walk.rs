@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use pam_idtoken_tests::build_dir;
 use pam_idtoken_tests::command::{Answer, must};
 use pam_idtoken_tests::documents::kind::{Kind, Piece, pieces};
 use pam_idtoken_tests::documents::ways::{self, Way};
 use pam_idtoken_tests::documents::{passages, path};
 use pam_idtoken_tests::pool::{DOMAIN, Plan, Pool, Stay};
+use pam_idtoken_tests::programs_dir;
 use serde_json::Value;
 
 use super::meant;
@@ -234,7 +234,7 @@ fn is_a_target(piece: &Piece) {
     args.extend(piece.text.split(' ').skip(1));
     must("make", &args);
     if piece.text == "make demo-pool" {
-        let demo = build_dir().join("demo-pool");
+        let demo = programs_dir().join("demo-pool");
         let told = must(demo.to_str().unwrap(), &[]).stdout;
         assert!(told.contains("Nobody typed condor_token_fetch"), "{told}");
     }

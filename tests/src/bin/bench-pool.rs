@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use pam_idtoken_tests::bench::{median, quantile};
-use pam_idtoken_tests::build_dir;
 use pam_idtoken_tests::pool::{Build, Pool};
+use pam_idtoken_tests::programs_dir;
 
 /// Logins by ssh to each of two hosts.
 const LOGINS: usize = 40;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     pool.wait_for_tokens("alice", 0);
     let ap1 = pool.host("ap1");
     ap1.sh("mkdir -p /root/bench/pam.d");
-    let bench = std::fs::read(build_dir().join("bench-host")).unwrap();
+    let bench = std::fs::read(programs_dir().join("bench-host")).unwrap();
     ap1.write("/root/bench/bench-host", bench, 0o755);
     ap1.write("/root/bench/fetch", SCRIPT, 0o755);
     for (service, line) in [

@@ -22,7 +22,7 @@ impl Host {
     /// Starts it for the sessions of a user.
     pub fn start(lab: &Lab, user: &str) -> Self {
         let (ours, theirs) = Channel::pair();
-        let program = crate::build_dir()
+        let program = crate::programs_dir()
             .join("fault-host")
             .canonicalize()
             .unwrap();

@@ -37,7 +37,7 @@ impl Squash {
     }
 
     fn start(directory: &Path, mount: &Path, inside: Option<i32>) -> Self {
-        let program = crate::build_dir().join("squash-home");
+        let program = crate::programs_dir().join("squash-home");
         let mut command = Command::new(&program);
         if let Some(leader) = inside {
             command.args(["--inside", &leader.to_string()]);

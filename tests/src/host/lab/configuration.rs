@@ -61,7 +61,7 @@ impl Lab {
     pub fn line_between_marks(&self) {
         let (module, marks) = (
             self.module(""),
-            crate::build_dir().join("examples/libmarks.so"),
+            crate::programs_dir().join("examples/libmarks.so"),
         );
         let marks = marks.canonicalize().unwrap();
         let marks = marks.display();

@@ -20,20 +20,19 @@ pub(super) fn artefacts() -> &'static Path {
     DIR.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         allow(dir.path(), 0o755);
-        for name in ["libpam_idtoken.so", "idtokenctl", "pam-host"] {
-            copy_in(dir.path(), name);
+        for name in ["libpam_idtoken.so", "idtokenctl"] {
+            copy_in(dir.path(), &crate::build_dir().join(name));
         }
+        copy_in(dir.path(), &crate::programs_dir().join("pam-host"));
         dir
     })
     .path()
 }
 
 /// Copies a built file to where any user may read it.
-fn copy_in(dir: &Path, built: &str) -> PathBuf {
-    let from = crate::build_dir().join(built);
+fn copy_in(dir: &Path, from: &Path) -> PathBuf {
     let to = dir.join(from.file_name().unwrap());
-    fs::copy(&from, &to)
-        .unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
+    fs::copy(from, &to).unwrap_or_else(|e| panic!("{}: {e}; run make build first", from.display()));
     allow(&to, 0o755);
     to
 }
@@ -41,7 +40,10 @@ fn copy_in(dir: &Path, built: &str) -> PathBuf {
 /// What makes system calls slow; only where it is asked for.
 fn delays() -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
-    FILE.get_or_init(|| copy_in(artefacts(), "examples/libdelays.so"))
+    FILE.get_or_init(|| {
+        let built = crate::programs_dir().join("examples/libdelays.so");
+        copy_in(artefacts(), &built)
+    })
 }
 
 /// The path of idtokenctl where any user may run it.
