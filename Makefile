@@ -85,8 +85,8 @@ hostile: setup build
 # made, another one each day; FULL=1 makes all of them.
 faults: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins --examples
-	$(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults --no-run
-	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test --locked --quiet -p pam_idtoken_tests --test faults -- $(CASES)
+	$(CARGO) test --release --locked --quiet -p pam_idtoken_tests --test faults --no-run
+	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test --release --locked --quiet -p pam_idtoken_tests --test faults -- $(CASES)
 
 bench: setup build
 	$(CARGO) build --release --locked --quiet -p pam_idtoken_tests --bins

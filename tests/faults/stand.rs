@@ -93,6 +93,8 @@ impl Stand<'_> {
     /// One run, with something that goes wrong or without.
     pub(crate) fn run(&self, fault: Option<(Position, Fault)>) -> Run {
         (self.case.prepare)(self);
+        // What went wrong in the run before would be a reason to do less in this one.
+        let _ = fs::remove_dir_all(self.lab.path("run/complaints"));
         self.lab.read_log();
         let mut lost = Vec::new();
         let is_reconcile = self.case.action == Action::Reconcile;

@@ -45,6 +45,25 @@ impl std::fmt::Display for Who {
     }
 }
 
+/// So many turns of a loop are told apart.
+const TURNS: usize = 16;
+
+impl Position {
+    /// Whether it is one more turn of a loop: what a program prints comes in as many parts, and takes
+    /// as many looks, as the machine's other work has it.
+    pub(super) fn is_one_more(&self) -> bool {
+        let waits = [
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_poll,
+            libc::SYS_ppoll,
+            libc::SYS_read,
+            libc::SYS_wait4,
+            libc::SYS_waitid,
+        ];
+        self.nth >= TURNS && waits.contains(&self.number)
+    }
+}
+
 /// What a call does, as a number: who makes it, on what, and what can go wrong there.
 pub(super) fn kind(number: i64, who: Who, what: &str, faults: Option<&[Fault]>) -> u64 {
     let mut hasher = DefaultHasher::new();

@@ -237,6 +237,9 @@ impl<'a> Supervisor<'a> {
         *count += 1;
         self.seen.count += 1;
         let Some((wanted, fault)) = self.plan.fault else {
+            if position.is_one_more() {
+                return None;
+            }
             let mut faults = can_fail.unwrap_or_else(|| {
                 self.seen.unknown.insert(asked.number);
                 Vec::new()
