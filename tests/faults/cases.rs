@@ -61,7 +61,8 @@ const PRIVATE: &str = "private store, key";
 const SCHEDD: &str = "home, schedd";
 /// The domains are asked of HTCondor.
 pub(crate) const DISCOVERED: &str = "home, key, discovered";
-const FALLBACK: &str = "private store as the home fails, key";
+/// A home that fails, which is a fault by itself.
+pub(crate) const FALLBACK: &str = "private store as the home fails, key";
 /// Nobody has made a tokens.d for alice.
 pub(crate) const FIRST: &str = "first login";
 /// Every token is due for renewal.
@@ -136,6 +137,11 @@ fn private(lab: &Lab) {
 /// Alice's home has no place for tokens.
 fn failing_home(lab: &Lab) {
     home(lab);
+    fail_home(lab);
+}
+
+/// Something is in the way.
+pub(crate) fn fail_home(lab: &Lab) {
     fs::write(lab.path("home/alice/.condor"), "").unwrap();
     lab.give("home/alice/.condor", ALICE);
 }

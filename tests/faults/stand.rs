@@ -1,7 +1,7 @@
 //! A scratch host on which one case is run again and again, and what has to hold after each run.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use idtoken::{KeyForm, Kid, SigningKey};
 use pam_idtoken_tests::faults::{Fault, Host, Plan, Position, Seen};
@@ -10,7 +10,7 @@ use pam_idtoken_tests::host::lab::tool;
 use pam_idtoken_tests::host::memory::Memory;
 use pam_idtoken_tests::host::{Lab, Running, Who};
 
-use crate::cases::{Action, Case, DISCOVERED, FIRST, REPLACED};
+use crate::cases::{self, Action, Case, DISCOVERED, FALLBACK, FIRST, REPLACED};
 use crate::inventory::Inventory;
 use crate::schedd;
 use crate::tokens::now;
@@ -93,6 +93,8 @@ impl Stand<'_> {
     /// One run, with something that goes wrong or without.
     pub(crate) fn run(&self, fault: Option<(Position, Fault)>) -> Run {
         (self.case.prepare)(self);
+        // What went wrong in the run before would be a reason to do less in this one.
+        let _ = fs::remove_dir_all(self.lab.path("run/complaints"));
         self.lab.read_log();
         let mut lost = Vec::new();
         let is_reconcile = self.case.action == Action::Reconcile;
@@ -118,7 +120,7 @@ impl Stand<'_> {
         };
         let mut violations = lost;
         violations.extend(self.went_wrong(&seen, fault));
-        violations.extend(self.is_left());
+        violations.extend(self.is_left(fault.map(|(_, fault)| fault)));
         Run { seen, violations }
     }
 
@@ -161,7 +163,7 @@ impl Stand<'_> {
     }
 
     /// What one reconcile leaves that was not there before.
-    fn is_left(&self) -> Vec<String> {
+    fn is_left(&self, fault: Option<Fault>) -> Vec<String> {
         let (mut status, mut said) = self.reconcile();
         // That HTCondor was asked in vain is remembered for a while, in which nothing is renewed.
         if self.case.store == DISCOVERED && status == 3 << 8 {
@@ -176,6 +178,13 @@ impl Stand<'_> {
             (status, said) = self.reconcile();
         }
         let mut wrong = Vec::new();
+        // Who was killed before it was known which home it is that fails had two misfortunes: the
+        // record waits for its home.
+        let is_killed = matches!(fault, Some(Fault::Kill | Fault::KillHost));
+        if self.case.store == FALLBACK && is_killed && status == 3 << 8 {
+            wrong.extend(self.has_more_than_a_record());
+            (status, said) = self.with_mended_home(&mut wrong);
+        }
         if status != 0 {
             wrong.push(format!("the reconcile after it: {status:#x}: {said}"));
         }
@@ -188,6 +197,35 @@ impl Stand<'_> {
         wrong.extend(self.without_token());
         wrong.extend(self.with_bad_token());
         wrong
+    }
+
+    /// What is left besides the one record that waits for its home.
+    fn has_more_than_a_record(&self) -> Vec<String> {
+        let left = Inventory::of(self.lab).since(&self.before, false);
+        let (records, others): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|what| what.starts_with("left: state/sessions/54321/"));
+        let is_record = |what: &&String| Path::new(what).extension().is_some_and(|it| it == "json");
+        let count = records.iter().filter(is_record).count();
+        let mut wrong = others;
+        if count != 1 {
+            wrong.push(format!("{count} records wait for their home: {records:?}"));
+        }
+        wrong
+    }
+
+    /// The home is mended, its user logs in once more, and the home fails again: what the reconcile
+    /// before that said. Nothing may be in the home by then.
+    fn with_mended_home(&self, wrong: &mut Vec<String>) -> (i32, String) {
+        let in_the_way = self.lab.path("home/alice/.condor");
+        fs::remove_file(&in_the_way).unwrap();
+        self.leave();
+        let after = self.reconcile();
+        let files = fs::read_dir(self.lab.tokens_d()).unwrap();
+        wrong.extend(files.map(|file| format!("left in the home: {:?}", file.unwrap().path())));
+        fs::remove_dir_all(&in_the_way).unwrap();
+        cases::fail_home(self.lab);
+        after
     }
 
     /// The live sessions that have no token.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CString;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 
 use super::calls::name;
 use super::channel::Channel;
 use super::errnos::{Fault, faults};
 use super::filter::MARK;
 use super::listener::{Asked, Listener};
+use super::position::{Position, Who, instead, kind, subject};
 use super::protocol::Event;
 use super::tasks::{Task, Tasks, program};
 
@@ -30,32 +29,23 @@ const LEFT: Duration = Duration::from_secs(3);
 /// Beginnings of the names of calls that take a file away, or its name.
 const TAKES: [&str; 4] = ["unlink", "rename", "rmdir", "move_mount"];
 
-/// One call among all, the same in every run: several threads are not in step with each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Position {
-    /// Which thread makes it, in the order in which they come.
-    pub task: usize,
-    /// The number of the call.
-    pub number: i64,
-    /// The how manieth of this number of the thread's, from 0.
-    pub nth: usize,
-}
-
 /// A call that was made.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// Where.
     pub position: Position,
-    /// The path in its arguments.
-    pub path: String,
+    /// Which thread made it.
+    pub who: Who,
+    /// The path in its arguments, or the file.
+    pub what: String,
     /// What can go wrong there, kills included.
     pub faults: Vec<Fault>,
 }
 
 impl std::fmt::Display for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Position { task, number, nth } = self.position;
-        write!(f, "{}#{nth} of thread {task} {}", name(number), self.path)
+        let Position { number, nth, .. } = self.position;
+        write!(f, "{}#{nth} of {} {}", name(number), self.who, self.what)
     }
 }
 
@@ -101,7 +91,7 @@ pub(super) struct Supervisor<'a> {
     host: i32,
     listener: Option<Listener>,
     processes: BTreeSet<i32>,
-    counts: HashMap<(usize, i64), usize>,
+    counts: HashMap<u64, usize>,
     is_on: bool,
     /// Whether a file may have gone since somebody looked.
     has_changed: bool,
@@ -231,16 +221,26 @@ impl<'a> Supervisor<'a> {
         if std::mem::take(&mut self.has_changed) {
             (self.plan.after_each)();
         }
-        let count = self.counts.entry((task.number, asked.number)).or_default();
+        let can_fail = faults(asked);
+        let who = Who {
+            is_host: task.process == self.host,
+            is_first: task.process == asked.task,
+        };
+        let what = subject(asked, task.process);
+        let kind = kind(asked.number, who, &what, can_fail.as_deref());
+        let count = self.counts.entry(kind).or_default();
         let position = Position {
-            task: task.number,
+            kind,
             number: asked.number,
             nth: *count,
         };
         *count += 1;
         self.seen.count += 1;
         let Some((wanted, fault)) = self.plan.fault else {
-            let mut faults = faults(asked).unwrap_or_else(|| {
+            if position.is_one_more() {
+                return None;
+            }
+            let mut faults = can_fail.unwrap_or_else(|| {
                 self.seen.unknown.insert(asked.number);
                 Vec::new()
             });
@@ -248,22 +248,19 @@ impl<'a> Supervisor<'a> {
             // there is the same as at the next call.
             if !faults.is_empty() {
                 faults.push(Fault::Kill);
-                if task.process != self.host {
+                if !who.is_host {
                     faults.push(Fault::KillHost);
                 }
             }
             self.seen.calls.push(Call {
                 position,
-                path: path(asked, task.process),
+                who,
+                what,
                 faults,
             });
             return None;
         };
-        // Where threads are not in step it may be a call of other arguments: a futex(2) that wakes must
-        // not fail as one that waits.
-        let is_kill = matches!(fault, Fault::Kill | Fault::KillHost);
-        let can_be = || is_kill || faults(asked).is_some_and(|all| all.contains(&fault));
-        (wanted == position && can_be()).then_some(fault)
+        (wanted == position).then_some(fault)
     }
 
     fn fail(&mut self, asked: Asked, task: &Task, fault: Fault) {
@@ -278,10 +275,12 @@ impl<'a> Supervisor<'a> {
                 }
                 self.with(|listener| listener.fails(asked, errno));
             }
-            Fault::Done(errno) => {
-                instead(&asked, task.process);
+            Fault::Done(told) => {
+                // What can not be done fails as it would.
+                let refused = instead(&asked, task.process).err();
+                let errno = refused.and_then(|error| error.raw_os_error());
                 self.has_changed = true;
-                self.with(|listener| listener.fails(asked, errno));
+                self.with(|listener| listener.fails(asked, errno.unwrap_or(told)));
             }
             Fault::Refused => self.with(|listener| listener.returns(asked, 0)),
             Fault::Kill => {
@@ -299,57 +298,4 @@ impl<'a> Supervisor<'a> {
             what(listener);
         }
     }
-}
-
-/// Does an unlinkat(2) or a renameat(2) for a process that asked for it.
-fn instead(asked: &Asked, process: i32) {
-    let path = |directory: usize| {
-        let name = text(process, asked.args[directory + 1]);
-        if name.starts_with('/') {
-            return name;
-        }
-        format!(
-            "/proc/{process}/fd/{}/{name}",
-            asked.args[directory] & 0xffff_ffff
-        )
-    };
-    // What can not be done fails there as well.
-    let _ = match asked.number {
-        libc::SYS_renameat => std::fs::rename(path(0), path(2)),
-        _ if asked.args[2] == 0 => std::fs::remove_file(path(0)),
-        _ => std::fs::remove_dir(path(0)),
-    };
-}
-
-/// The path among the arguments of a call.
-fn path(asked: &Asked, process: i32) -> String {
-    let at = match asked.number {
-        libc::SYS_execve | libc::SYS_symlinkat => 0,
-        libc::SYS_openat
-        | libc::SYS_newfstatat
-        | libc::SYS_statx
-        | libc::SYS_mkdirat
-        | libc::SYS_unlinkat
-        | libc::SYS_renameat
-        | libc::SYS_readlinkat
-        | libc::SYS_fchmodat => 1,
-        _ => return String::new(),
-    };
-    text(process, asked.args[at])
-}
-
-/// A string in the memory of a process.
-fn text(process: i32, at: u64) -> String {
-    let mut bytes = [0; 4096];
-    let base = usize::try_from(at).unwrap();
-    // Not beyond the page: the next one may not be there.
-    let len = 4096 - base % 4096;
-    let remote = [RemoteIoVec { base, len }];
-    let local = &mut [IoSliceMut::new(&mut bytes)];
-    let read = process_vm_readv(Pid::from_raw(process), local, &remote).unwrap_or(0);
-    let text = bytes[..read]
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
-    String::from_utf8_lossy(text).into_owned()
 }

@@ -21,8 +21,6 @@ pub(super) struct Task {
     pub(super) is_ours: bool,
     /// The process that it belongs to.
     pub(super) process: i32,
-    /// Which of ours it is, in the order in which they came.
-    pub(super) number: usize,
 }
 
 /// All that were seen.
@@ -32,7 +30,6 @@ pub(super) struct Tasks {
     known: HashMap<i32, Task>,
     /// Processes that became another program and are not past its start.
     starting: HashSet<i32>,
-    ours: usize,
 }
 
 /// The identity of a program.
@@ -47,7 +44,6 @@ impl Tasks {
             program,
             known: HashMap::new(),
             starting: HashSet::new(),
-            ours: 0,
         }
     }
 
@@ -78,12 +74,7 @@ impl Tasks {
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
         let process = process.and_then(|id| id.trim().parse().ok()).unwrap_or(id);
-        self.ours += usize::from(is_ours);
-        let task = Task {
-            is_ours,
-            process,
-            number: self.ours,
-        };
+        let task = Task { is_ours, process };
         self.known.insert(id, task.clone());
         task
     }

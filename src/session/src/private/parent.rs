@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat, stat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::root::REMEDY;
@@ -57,11 +57,11 @@ impl Parent {
         let path = run_dir.join(TOKENS);
         let failed = |e| Error::io("open", &path, e).with_remedy(REMEDY);
         let run = match open(run_dir, dir_flags() - OFlag::O_NOFOLLOW, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ENOENT) if is_missing(run_dir) => return Ok(None),
             run => run.map_err(failed)?,
         };
         match openat(&run, TOKENS, dir_flags(), Mode::empty()) {
-            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOENT) if is_missing(&path) => Ok(None),
             fd => Self::checked(run_dir, &run, fd.map_err(failed)?, euid).map(Some),
         }
     }
@@ -100,6 +100,12 @@ impl Parent {
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// A second look at what was not seen: a record that is given up takes with it all that is known
+/// of the tokens in here.
+fn is_missing(path: &Path) -> bool {
+    stat(path) == Err(Errno::ENOENT)
 }
 
 /// Opens the directory inside; one that had to be made gets exactly its mode.

@@ -177,7 +177,15 @@ impl Sessions {
     /// Writes a new record; its lock is held before anybody can see it.
     pub fn create(&self, record: &Record) -> Result<Locked<'_>> {
         let name = record.name();
-        let file = self.put(&name, record)?;
+        let file = self.put(&name, record).inspect_err(|_| {
+            // A file server may say no to a rename that it has done, and the session is nobody
+            // else's yet.
+            let _ = unlinkat(
+                &self.dir,
+                name.to_string().as_str(),
+                UnlinkatFlags::NoRemoveDir,
+            );
+        })?;
         Ok(Locked {
             sessions: self,
             name,
