@@ -66,7 +66,7 @@ pub const WAYS: &[(&str, Way)] = &[
     // What runs this test.
     (".ci/run", Not("what CI runs, this test with it")),
     (
-        "cargo test --release -p pam_idtoken_tests --test ring3 -- \"killed session\"",
+        "cargo test --profile tests -p pam_idtoken_tests --test ring3 -- \"killed session\"",
         Not("how ring 3 is run, this test with it"),
     ),
     // Parts of commands, and what asks somebody.
