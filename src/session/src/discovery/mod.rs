@@ -184,7 +184,10 @@ fn current(
         let found = || Found::Nothing(ChildError::Missing { program }.into());
         return Ok((!watch::is_there(source.tool, deadline)?).then(found));
     };
-    let holds = (kept.asked..kept.until).contains(&now)
+    // Whoever asked may have begun after this login did, while this one waited.
+    let latest = now.saturating_add(deadline.waited().as_secs() + 1);
+    let holds = kept.asked <= latest
+        && now < kept.until
         && watch::is_unchanged(&kept.watched, kept.is_remote(), deadline)?;
     Ok(holds.then(|| kept.found()))
 }

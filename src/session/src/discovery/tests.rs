@@ -343,6 +343,14 @@ fn ten_logins_at_once_ask_once() {
 }
 
 #[test]
+fn a_login_that_waited_believes_whoever_began_after_it_and_asked() {
+    let fake = Fake::new();
+    assert_eq!(fake.trust_domain(NOW + 1), "one.test");
+    assert_eq!(fake.trust_domain(NOW), "one.test");
+    assert_eq!(fake.asked(), 2);
+}
+
+#[test]
 fn what_others_could_have_written_is_not_believed() {
     let fake = Fake::new();
     fake.fresh(NOW);
