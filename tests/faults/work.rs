@@ -135,10 +135,12 @@ fn count(case: &Case) -> Result {
     }
 }
 
-/// Makes the runs; a scratch host on which something did not hold is not used again.
+/// Makes the runs; a scratch host on which something did not hold is not used again, nor one on
+/// which calls did not come for these calls.
 fn make(case: &Case, calls: &[Call], points: Vec<Point>) -> Vec<Point> {
     let mut todo: VecDeque<Point> = points.into();
-    let mut done = Vec::new();
+    let (mut done, mut missed) = (Vec::new(), Vec::new());
+    let mut is_again = false;
     while !todo.is_empty() {
         with_stand(case, |stand| {
             while let Some(mut point) = todo.pop_front() {
@@ -160,12 +162,21 @@ fn make(case: &Case, calls: &[Call], points: Vec<Point>) -> Vec<Point> {
                         point.violations
                     );
                 }
+                if is_clean && !point.is_reached && !is_again {
+                    missed.push(point);
+                    continue;
+                }
                 done.push(point);
                 if !is_clean {
                     break;
                 }
             }
         });
+        if todo.is_empty() && !is_again {
+            // Another host may take another turn.
+            is_again = true;
+            todo.extend(missed.drain(..));
+        }
     }
     done
 }
