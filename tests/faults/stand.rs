@@ -1,7 +1,7 @@
 //! A scratch host on which one case is run again and again, and what has to hold after each run.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use idtoken::{KeyForm, Kid, SigningKey};
 use pam_idtoken_tests::faults::{Fault, Host, Plan, Position, Seen};
@@ -205,7 +205,11 @@ impl Stand<'_> {
         let (records, others): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|what| what.starts_with("left: state/sessions/54321/"));
-        let is_record = |what: &&String| what.ends_with(".json");
+        let is_record = |what: &&String| {
+            Path::new(what)
+                .extension()
+                .is_some_and(|kind| kind == "json")
+        };
         let count = records.iter().filter(is_record).count();
         let mut wrong = others;
         if count != 1 {
