@@ -156,11 +156,15 @@ fn path(asked: &Asked, process: i32) -> String {
 
 /// A string in the memory of a process.
 fn text(process: i32, at: u64) -> String {
-    let mut bytes = [0; 4096];
+    let mut bytes = [0; 8192];
     let base = usize::try_from(at).unwrap();
-    // Not beyond the page: the next one may not be there.
+    // Page by page: the next one may not be there, and then there is as much as the first has.
     let len = 4096 - base % 4096;
-    let remote = [RemoteIoVec { base, len }];
+    let next = RemoteIoVec {
+        base: base + len,
+        len: 4096,
+    };
+    let remote = [RemoteIoVec { base, len }, next];
     let local = &mut [IoSliceMut::new(&mut bytes)];
     let read = process_vm_readv(Pid::from_raw(process), local, &remote).unwrap_or(0);
     let text = bytes[..read]
