@@ -160,8 +160,8 @@ fn a_session_that_is_locked_holds_up_no_other_for_long() {
 #[test]
 fn a_home_has_one_deadline_for_all_its_sessions() {
     let mut lab = Lab::new();
-    lab.config.timeout = Duration::from_millis(250);
     let all: Vec<Session> = (0..20).map(|_| opened(&lab)).collect();
+    let usual = std::mem::replace(&mut lab.config.timeout, Duration::from_millis(250));
     pass(&mut lab, 1800);
     let sessions = sessions(&lab);
     let deadline = Deadline::after(lab.config.timeout);
@@ -175,6 +175,7 @@ fn a_home_has_one_deadline_for_all_its_sessions() {
     assert!(started.elapsed() < Duration::from_secs(3));
     assert!(what.len() < 5 && what.iter().all(|what| *what == What::Failed));
     drop(held);
+    lab.config.timeout = usual;
     assert_eq!(done(&lab).len(), 20);
 }
 
