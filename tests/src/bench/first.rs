@@ -1,11 +1,11 @@
 //! The first session of a process, which is the only one that sshd's has: the module is loaded
 //! for it.
 
-use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::median;
+use crate::host::growth::resident;
 use crate::host::pam::Transaction;
 
 /// How many processes.
@@ -33,14 +33,6 @@ pub fn measure(confdir: &str, user: &str, service: &str) {
     pam.end(0);
     let whole = started.elapsed();
     println!("{} {} {}", start.as_nanos(), whole.as_nanos(), resident());
-}
-
-/// `Rss` of this process in KiB.
-fn resident() -> u64 {
-    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number.unwrap().parse().unwrap()
 }
 
 /// Measures both services in turns, each time in a new process, and prints what the module adds.

@@ -8,6 +8,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pam_idtoken_tests::bench::median;
 use pam_idtoken_tests::host::{Lab, Step, Who};
 
 const USERS: u32 = 100;
@@ -27,14 +28,11 @@ fn main() -> ExitCode {
         alone.extend(times(&none));
         beside.extend(times(&many));
     }
-    let (alone, beside) = (median(alone), median(beside));
-    let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+    let (alone, beside) = (median(&alone), median(&beside));
+    let ratio = beside / alone;
     println!("\nan open and a close through libpam, medians:");
-    println!("  with no other session          {:>8.1} us", us(alone));
-    println!(
-        "  with {sessions:>6} others held open  {:>8.1} us",
-        us(beside)
-    );
+    println!("  with no other session          {alone:>8.1} us");
+    println!("  with {sessions:>6} others held open  {beside:>8.1} us");
     println!("  ratio                          {ratio:>8.2}");
     drop(held);
     if ratio < SAME {
@@ -44,19 +42,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn us(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
 fn times(lab: &Lab) -> Vec<Duration> {
     let answers = lab.run(&[Step::Timed(ROUNDS)]).answers;
     assert!(answers.codes.iter().all(|(_, code)| *code == 0));
     assert_eq!(answers.times.len(), ROUNDS);
     let both = answers.times.iter().map(|(open, close)| *open + *close);
     both.collect()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }

@@ -30,8 +30,10 @@ impl Size {
     }
 }
 
+/// The resident memory of the calling process, in KiB.
+///
 /// Counted page by page: what status says lags behind by some (proc_pid_status(5)).
-fn resident() -> u64 {
+pub fn resident() -> u64 {
     let text = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
     let number = line.unwrap().trim().trim_end_matches(" kB");
