@@ -159,7 +159,8 @@ fn interrupted(pool: &Pool) {
     let (ap1, ap2) = (pool.host("ap1"), pool.host("ap2"));
     ap2.stop("condor_schedd");
     // ap2 answers nobody, so the check waits for it with its token in place. A shell has what it
-    // starts in the background ignore SIGINT and SIGQUIT.
+    // starts in the background ignore SIGINT and SIGQUIT. The token is gone when the check has
+    // ended; what it ran hears of that and ends after it.
     let said = ["INT", "QUIT", "TERM", "KILL"].map(|signal| {
         let answer = ap1.run(&[
             "sh",
@@ -173,7 +174,10 @@ fn interrupted(pool: &Pool) {
                  grep -c 'Max core file size  *1  *1 ' /proc/$pid/limits
                  kill -HUP $pid; sleep 0.2; kill -{signal} $pid; wait $pid; echo $?
                  [ {signal} != KILL ] || sleep 1
-                 find {PRIVATE} -mindepth 1 | wc -l; pgrep -u carol -f condor_ping | wc -l
+                 find {PRIVATE} -mindepth 1 | wc -l
+                 for i in $(seq 50); do
+                     pgrep -u carol -f condor_ping >/dev/null || break; sleep 0.02; done
+                 pgrep -u carol -f condor_ping | wc -l
                  find /run/pam_idtoken -name 'trial-*' | wc -l"
             ),
         ]);
