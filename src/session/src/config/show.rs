@@ -146,9 +146,18 @@ fn text(value: impl std::fmt::Display) -> String {
     quoted(&value.to_string())
 }
 
-/// The text as a string of TOML: what JSON writes as a string, TOML reads as the same.
+/// The text as a string of TOML: what JSON writes as a string, TOML reads as the same, but for the
+/// control characters from U+007F on, which JSON writes as they are.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = String::new();
+    for c in serde_json::Value::from(text).to_string().chars() {
+        if c.is_control() {
+            quoted += &format!("\\u{:04X}", u32::from(c));
+        } else {
+            quoted.push(c);
+        }
+    }
+    quoted
 }
 
 fn path(value: &Path) -> String {
@@ -185,6 +194,18 @@ mod tests {
         }
         let scope = again.token.scope.unwrap();
         assert_eq!(scope.claim(), "condor:/READ condor:/WRITE");
+    }
+
+    #[test]
+    fn no_control_character_is_shown_as_it_is() {
+        let given = "allow_users = [\"a\\u007f\\u009b\\u001b\"]\n";
+        let config = Config::parse(given, Path::new("/x")).unwrap();
+        let settings = config.settings();
+        let shown = settings.iter().find(|s| s.key == "allow_users").unwrap();
+        let shown = shown.value.as_ref().unwrap();
+        assert_eq!(shown, "[\"a\\u007F\\u009B\\u001b\"]");
+        let again = Config::parse(&format!("allow_users = {shown}\n"), Path::new("/x")).unwrap();
+        assert_eq!(again.allow_users, config.allow_users);
     }
 
     #[test]
