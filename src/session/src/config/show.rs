@@ -1,5 +1,6 @@
 //! The effective configuration as text, for `idtokenctl show-config`.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use idtoken::{KeyForm, Scope};
@@ -149,10 +150,11 @@ fn text(value: impl std::fmt::Display) -> String {
 /// The text as a string of TOML: what JSON writes as a string, TOML reads as the same, but for the
 /// control characters from U+007F on, which JSON writes as they are.
 fn quoted(text: &str) -> String {
-    let mut quoted = String::new();
-    for c in serde_json::Value::from(text).to_string().chars() {
+    let as_json = serde_json::Value::from(text).to_string();
+    let mut quoted = String::with_capacity(as_json.len());
+    for c in as_json.chars() {
         if c.is_control() {
-            quoted += &format!("\\u{:04X}", u32::from(c));
+            let _ = write!(quoted, "\\u{:04X}", u32::from(c));
         } else {
             quoted.push(c);
         }
