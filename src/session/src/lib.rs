@@ -31,6 +31,7 @@ pub mod issuer;
 pub mod journal;
 pub mod linger;
 pub mod log;
+mod mode;
 pub mod name;
 pub mod open;
 pub mod policy;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use libc::{c_int, c_long, c_void, gid_t, uid_t};
 use nix::NixPath;
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
@@ -23,6 +25,11 @@ pub(crate) mod spawn;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the raw id calls used here take 32-bit ids on 64-bit machines only");
+
+/// For how many groups of a user there is room at first.
+const ROOM_FOR_GROUPS: usize = 64;
+/// How many groups the kernel takes at most: `NGROUPS_MAX` of linux/limits.h.
+const GROUPS_LIMIT: usize = 65_536;
 
 /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
@@ -217,6 +224,35 @@ pub fn clock_error() -> io::Result<ClockError> {
     Ok(ClockError(Duration::from_micros(error)))
 }
 
+/// Every gid of a user, `gid` among them (getgrouplist(3)).
+///
+/// nix's own asks sysconf(3) for the most there can be, for which the C library opens, reads and
+/// closes a file of /proc; hardly anybody is in more groups than there is room for at first.
+///
+/// Fails with EINVAL where the C library has no answer for as many as the kernel takes.
+pub(crate) fn group_list(name: &CStr, gid: gid_t) -> nix::Result<Vec<gid_t>> {
+    group_list_with(ROOM_FOR_GROUPS, name, gid)
+}
+
+fn group_list_with(room: usize, name: &CStr, gid: gid_t) -> nix::Result<Vec<gid_t>> {
+    let mut groups = vec![gid; room];
+    loop {
+        let room = c_int::try_from(groups.len()).map_err(|_| Errno::EINVAL)?;
+        let mut count = room;
+        // SAFETY: a live string, and a live array of as many gids as `count` says.
+        let result =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        if result >= 0 {
+            groups.truncate(usize::try_from(count).unwrap_or(0));
+            return Ok(groups);
+        }
+        if groups.len() > GROUPS_LIMIT {
+            return Err(Errno::EINVAL);
+        }
+        groups.resize(groups.len() * 8 + 1, gid);
+    }
+}
+
 /// Opens a directory to list it.
 pub(crate) fn open_dir<P: ?Sized + NixPath>(at: impl AsFd, path: &P) -> nix::Result<Dir> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -307,6 +343,19 @@ mod tests {
             .find(|line| line.starts_with("Max core file size"));
         let words: Vec<&str> = core.unwrap().split_whitespace().collect();
         assert_eq!(words[4..6], ["1", "1"]);
+    }
+
+    #[test]
+    fn every_group_of_a_user_is_listed_however_little_room_there_is_at_first() {
+        // Nobody has to be known: whoever asks says one of the groups.
+        for name in [c"root", c"no-such-user"] {
+            let all = nix::unistd::getgrouplist(name, 54_321.into()).unwrap();
+            let all: Vec<gid_t> = all.into_iter().map(nix::unistd::Gid::as_raw).collect();
+            assert!(all.contains(&54_321));
+            for room in [0, 1, ROOM_FOR_GROUPS] {
+                assert_eq!(group_list_with(room, name, 54_321).unwrap(), all);
+            }
+        }
     }
 
     #[test]

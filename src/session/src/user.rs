@@ -5,10 +5,11 @@ use std::io;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User as Entry, getgrouplist};
+use nix::unistd::{Group, Uid, User as Entry};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::sys;
 
 /// A user as the name service knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,15 +66,16 @@ impl User {
         }
         let c_name =
             CString::new(entry.name.as_str()).map_err(|_| Error::NoUser(entry.name.clone()))?;
-        let groups = getgrouplist(&c_name, entry.gid).map_err(|errno| Error::UserDatabase {
-            user: entry.name.clone(),
-            source: io::Error::from(errno),
-        })?;
+        let groups =
+            sys::group_list(&c_name, entry.gid.as_raw()).map_err(|errno| Error::UserDatabase {
+                user: entry.name.clone(),
+                source: io::Error::from(errno),
+            })?;
         Ok(Self {
             name: entry.name,
             uid: entry.uid.as_raw(),
             gid: entry.gid.as_raw(),
-            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            groups,
             home: entry.dir,
         })
     }
