@@ -32,8 +32,8 @@ fn read_checked(path: &Path, owner: u32) -> Result<Zeroizing<Vec<u8>>, KeyFault>
         .custom_flags(flags)
         .open(path)
         .map_err(fault)?;
-    check(&file, owner)?;
-    contents(file)
+    let size = check(&file, owner)?;
+    contents(file, size)
 }
 
 fn fault(error: io::Error) -> KeyFault {
@@ -43,7 +43,8 @@ fn fault(error: io::Error) -> KeyFault {
     }
 }
 
-fn check(file: &File, owner: u32) -> Result<(), KeyFault> {
+/// Refuses what is no key file of `owner`; its size in bytes.
+fn check(file: &File, owner: u32) -> Result<u64, KeyFault> {
     let about = file.metadata().map_err(KeyFault::Io)?;
     if !about.is_file() {
         return Err(KeyFault::NotRegular);
@@ -61,12 +62,11 @@ fn check(file: &File, owner: u32) -> Result<(), KeyFault> {
     if about.len() > LIMIT as u64 {
         return Err(KeyFault::TooLarge);
     }
-    Ok(())
+    Ok(about.len())
 }
 
 /// Reads into a buffer that never grows, so that no part of a key stays behind in an old one.
-fn contents(mut file: File) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
-    let size = file.metadata().map_err(KeyFault::Io)?.len();
+fn contents(mut file: File, size: u64) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     let capacity = usize::try_from(size).unwrap_or(LIMIT).min(LIMIT) + 1;
     let mut bytes = Zeroizing::new(vec![0; capacity]);
     let mut filled = 0;

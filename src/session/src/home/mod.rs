@@ -161,10 +161,11 @@ pub fn remove(home: &Path, known: Option<HomeId>, names: &[TokenName]) -> Result
 
 /// Removes whatever a session has in a home of which only its id is known.
 pub fn remove_session(home: &Path, known: Option<HomeId>, session: SessionId) -> Result<bool> {
-    let Some((mut dir, path)) = tokens_d(home, known)? else {
+    let Some((dir, path)) = tokens_d(home, known)? else {
         return Ok(false);
     };
     let listed = |e| Error::io("list", &path, e).with_remedy(REMEDY);
+    let mut dir = list(dir, &path)?;
     let mut found = Vec::new();
     for entry in dir.iter() {
         let entry = entry.map_err(listed)?;
@@ -196,14 +197,19 @@ impl HomeId {
 ///
 /// That is so only in the very home in which a token was written before: any
 /// other is what it is mounted on, or what a link leads to just now.
-fn tokens_d(home: &Path, known: Option<HomeId>) -> Result<Option<(Dir, PathBuf)>> {
+fn tokens_d(home: &Path, known: Option<HomeId>) -> Result<Option<(OwnedFd, PathBuf)>> {
     let path = home.join(TOKENS_D);
-    match sys::open_dir(AT_FDCWD, &path) {
+    match open(&path, dir_flags(), Mode::empty()) {
         Ok(dir) => Ok(Some((dir, path))),
         Err(Errno::ENOENT | Errno::ENOTDIR) if is_removed(home, known) => Ok(None),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::Away { path }),
         Err(errno) => Err(Error::io("open", path, errno).with_remedy(REMEDY)),
     }
+}
+
+/// The listing of a directory that is open.
+fn list(dir: OwnedFd, path: &Path) -> Result<Dir> {
+    sys::list_dir(dir).map_err(|e| Error::io("list", path, e).with_remedy(REMEDY))
 }
 
 /// Tells a home from what is mounted on it, or is below it; none if it can not be opened.
@@ -332,7 +338,7 @@ fn open_or_make(home: &Path) -> Result<Dir> {
         path.push(part);
         dir = enter(&dir, Path::new(part), &path)?;
     }
-    sys::list_dir(dir).map_err(|e| Error::io("list", path, e))
+    list(dir, &path)
 }
 
 fn enter(parent: &OwnedFd, name: &Path, path: &Path) -> Result<OwnedFd> {

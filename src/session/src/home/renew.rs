@@ -12,7 +12,7 @@ use nix::sys::stat::fstatat;
 
 use super::scan::scan;
 use super::{
-    Contents, HomeId, Judge, REMEDY, TOKENS_D, home_id, home_id_of_entered, move_into_place,
+    Contents, HomeId, Judge, REMEDY, TOKENS_D, home_id, home_id_of_entered, list, move_into_place,
     open_or_make, remove_in, tokens_d, unlink,
 };
 use crate::error::{Error, Result};
@@ -79,7 +79,10 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
             return Err(Error::Away { path });
         }
         Missing::NeverWritten | Missing::Dropped => Some((open_or_make(home)?, path)),
-        Missing::Removed | Missing::Expired => tokens_d(home, renewal.known)?,
+        Missing::Removed | Missing::Expired => match tokens_d(home, renewal.known)? {
+            Some((dir, path)) => Some((list(dir, &path)?, path)),
+            None => None,
+        },
     };
     let Some((mut dir, path)) = tokens_d else {
         return Ok(Renewed::default());
