@@ -3,6 +3,7 @@
 //! Tests that need a host of root's are ignored for other users; CI runs as root.
 
 mod binary;
+mod calls;
 mod codes;
 mod cores;
 mod discovery;
@@ -46,6 +47,7 @@ const PAM_SILENT: i32 = 0x8000;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let hosts = [
+        calls::TESTS,
         codes::TESTS,
         discovery::TESTS,
         discovery::trouble::TESTS,

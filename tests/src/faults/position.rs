@@ -106,13 +106,17 @@ fn is_of_a_file(number: i64) -> bool {
         libc::SYS_close,
         libc::SYS_fchmod,
         libc::SYS_fchown,
+        libc::SYS_fcntl,
         libc::SYS_flock,
         libc::SYS_fstat,
         libc::SYS_fstatfs,
         libc::SYS_getdents64,
         libc::SYS_lseek,
         libc::SYS_newfstatat,
+        libc::SYS_pread64,
         libc::SYS_read,
+        libc::SYS_sendto,
+        libc::SYS_statx,
         libc::SYS_write,
     ]
     .contains(&number)
