@@ -1,5 +1,6 @@
 //! What the benchmark measures and how it says so.
 
+pub mod bare;
 pub mod first;
 pub mod rows;
 

@@ -94,6 +94,13 @@ pub fn print(rows: &[Row]) {
         let ratio = (module.both() - permit.both()) / floor.both();
         println!("  what it adds to pam_permit is {ratio:.1} times bare files");
     }
+    if let (Some(permit), Some(calls)) = (of("pam_permit"), of("bare calls")) {
+        let both = permit.both() + calls.both();
+        println!(
+            "  pam_permit and the module's system calls take {both:.1} us: it takes {:.2} times that",
+            module.both() / both
+        );
+    }
     if let Some(other) = of("pam_exec") {
         let ratio = other.both() / module.both();
         println!("  pam_exec takes {ratio:.0} times as long as pam_idtoken");

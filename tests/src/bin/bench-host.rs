@@ -5,7 +5,8 @@
 //!
 //! The services take turns in each round, so that whatever else the machine
 //! does meets all of them alike; `pam_exec` takes part in SLOW_ROUNDS of them.
-//! The last row is what the file system alone takes for the same file. The second form does one
+//! The last two rows are what the file system alone takes for the same file, and what the system calls
+//! of a session take alone. The second form does one
 //! session in a new process, as the first form has it done.
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use pam_idtoken_tests::bench::bare::Bare;
 use pam_idtoken_tests::bench::first;
 use pam_idtoken_tests::bench::rows::{Row, Times, print};
 use pam_idtoken_tests::host::pam::Transaction;
@@ -30,7 +32,9 @@ fn main() {
     let tokens_d = Path::new(home).join(".condor/tokens.d");
     let (rounds, slow): (usize, usize) = (rounds.parse().unwrap(), slow_rounds.parse().unwrap());
     let mut rows: Vec<Row> = services.iter().map(|name| Row::new(name)).collect();
-    let mut floor = Row::new("bare files");
+    let (mut floor, mut calls) = (Row::new("bare files"), Row::new("bare calls"));
+    // Beside the records, on the same file system.
+    let bare = Bare::new(Path::new("/var/lib/idtoken-bench"), user);
     for round in 0..rounds {
         for row in &mut rows {
             let is_slow = row.name == "pam_exec";
@@ -39,8 +43,9 @@ fn main() {
             }
         }
         floor.note(files(&tokens_d));
+        calls.note(bare.session());
     }
-    rows.push(floor);
+    rows.extend([floor, calls]);
     print(&rows);
     if services.iter().any(|name| name == "pam_permit") {
         first::compare(confdir, user, ["pam_permit", "pam_idtoken"]);
