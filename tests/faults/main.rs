@@ -3,10 +3,11 @@
 //!
 //!     cargo test --release -p pam_idtoken_tests --test faults -- [PART OF A CASE'S NAME]...
 //!
-//! What has to hold after each is in [`stand`]; what is run is in [`cases`].
+//! What has to hold after each is in [`judged`]; what is run is in [`cases`].
 
 mod cases;
 mod inventory;
+mod judged;
 mod report;
 mod schedd;
 mod stand;

@@ -7,7 +7,8 @@ use std::process::Child;
 use super::channel::Channel;
 use super::filter::CHANNEL;
 use super::protocol::{Event, Hook, Order};
-use super::supervisor::{Plan, Seen, Supervisor};
+use super::seen::{Plan, Seen};
+use super::supervisor::Supervisor;
 use crate::host::Lab;
 
 /// A running `fault-host`, which ends with this value.

@@ -13,6 +13,7 @@ mod host;
 mod listener;
 mod position;
 pub mod protocol;
+mod seen;
 mod supervisor;
 mod tasks;
 
@@ -23,4 +24,4 @@ pub use filter::{CHANNEL, CLOSED, mark, watch_me};
 pub use host::Host;
 pub use listener::{Asked, Listener};
 pub use position::{Position, Who};
-pub use supervisor::{Call, Plan, Seen};
+pub use seen::{Call, Plan, Seen};
