@@ -117,7 +117,7 @@ load: setup build
 SECONDS_EACH ?= 8
 TARGETS      ?=
 fuzz: setup-build
-	@tools/need g++
+	@tools/need g++ xz-utils
 	@tools/fuzz $(SECONDS_EACH) $(TARGETS)
 
 # What sessions lose: with valgrind, and ROUNDS of them in one process.
