@@ -31,7 +31,6 @@ pub mod issuer;
 pub mod journal;
 pub mod linger;
 pub mod log;
-mod mode;
 pub mod name;
 pub mod open;
 pub mod policy;

@@ -229,7 +229,8 @@ pub fn clock_error() -> io::Result<ClockError> {
 /// nix's own asks sysconf(3) for the most there can be, for which the C library opens, reads and
 /// closes a file of /proc; hardly anybody is in more groups than there is room for at first.
 ///
-/// Fails with EINVAL where the C library has no answer for as many as the kernel takes.
+/// Fails with EINVAL where there are more than the kernel takes, and with ENOMEM where the C library
+/// has no answer though there is room for it: it has no memory then.
 pub(crate) fn group_list(name: &CStr, gid: gid_t) -> nix::Result<Vec<gid_t>> {
     group_list_with(ROOM_FOR_GROUPS, name, gid)
 }
@@ -242,14 +243,19 @@ fn group_list_with(room: usize, name: &CStr, gid: gid_t) -> nix::Result<Vec<gid_
         // SAFETY: a live string, and a live array of as many gids as `count` says.
         let result =
             unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        let found = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
         if result >= 0 {
-            groups.truncate(usize::try_from(count).unwrap_or(0));
+            groups.truncate(found);
             return Ok(groups);
         }
-        if groups.len() > GROUPS_LIMIT {
+        if found <= groups.len() {
+            return Err(Errno::ENOMEM);
+        }
+        if found > GROUPS_LIMIT {
             return Err(Errno::EINVAL);
         }
-        groups.resize(groups.len() * 8 + 1, gid);
+        // There may be more by then, and so on until there are too many.
+        groups.resize(found, gid);
     }
 }
 

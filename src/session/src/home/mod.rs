@@ -22,9 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat, stat,
-};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -36,7 +34,6 @@ pub use renew::{Missing, Renewal, Renewed, renew};
 use scan::scan;
 
 use crate::error::{Error, Result};
-use crate::mode::ensure_mode;
 use crate::name::{SessionId, TokenName};
 use crate::sys;
 
@@ -116,7 +113,7 @@ pub fn write(plan: &Plan, is_recorded: impl FnOnce() -> bool) -> Result<Written>
     Ok(Written {
         removed: scan.removed,
         ended,
-        home_id: home_id_of_entered(&plan.home),
+        home_id: home_id(&plan.home),
         behind,
     })
 }
@@ -188,8 +185,9 @@ pub fn remove_session(home: &Path, known: Option<HomeId>, session: SessionId) ->
 pub struct HomeId(u64, u64);
 
 impl HomeId {
-    fn of(home: &FileStat) -> Self {
-        Self(home.st_dev, home.st_ino)
+    fn of(home: &impl AsFd) -> Option<Self> {
+        let stat = fstat(home).ok()?;
+        Some(Self(stat.st_dev, stat.st_ino))
     }
 }
 
@@ -215,21 +213,14 @@ fn list(dir: OwnedFd, path: &Path) -> Result<Dir> {
 /// Tells a home from what is mounted on it, or is below it; none if it can not be opened.
 pub(crate) fn home_id(home: &Path) -> Option<HomeId> {
     let dir = open(home, dir_flags(), Mode::empty()).ok()?;
-    fstat(&dir).ok().map(|about| HomeId::of(&about))
-}
-
-/// The same for a home with a directory that is open: one that is mounted when somebody enters it
-/// (autofs) has been.
-fn home_id_of_entered(home: &Path) -> Option<HomeId> {
-    stat(home).ok().map(|about| HomeId::of(&about))
+    HomeId::of(&dir)
 }
 
 fn is_removed(home: &Path, known: Option<HomeId>) -> bool {
     let Ok(mut dir) = open(home, dir_flags(), Mode::empty()) else {
         return false;
     };
-    let seen = fstat(&dir).ok().map(|about| HomeId::of(&about));
-    if known.is_none() || seen != known {
+    if known.is_none() || HomeId::of(&dir) != known {
         return false;
     }
     for part in Path::new(TOKENS_D) {
@@ -313,7 +304,8 @@ pub(crate) fn write_new(dir: BorrowedFd<'_>, name: &str, contents: &[u8]) -> io:
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = openat(dir, name, flags, PRIVATE_FILE)?;
-    ensure_mode(&fd, PRIVATE_FILE)?;
+    // The host's umask is not ours.
+    fchmod(fd.as_fd(), PRIVATE_FILE)?;
     let mut file = File::from(fd);
     file.write_all(contents)?;
     close(file.into())

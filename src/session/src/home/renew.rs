@@ -12,8 +12,8 @@ use nix::sys::stat::fstatat;
 
 use super::scan::scan;
 use super::{
-    Contents, HomeId, Judge, REMEDY, TOKENS_D, home_id, home_id_of_entered, list, move_into_place,
-    open_or_make, remove_in, tokens_d, unlink,
+    Contents, HomeId, Judge, REMEDY, TOKENS_D, home_id, list, move_into_place, open_or_make,
+    remove_in, tokens_d, unlink,
 };
 use crate::error::{Error, Result};
 use crate::name::TokenName;
@@ -108,7 +108,7 @@ pub fn renew(renewal: &Renewal) -> Result<Renewed> {
     Ok(Renewed {
         is_there,
         removed: scan.removed,
-        home_id: home_id_of_entered(home),
+        home_id: home_id(home),
         in_the_way_at: scan.in_the_way_at,
         in_the_way: scan.in_the_way,
     })

@@ -510,3 +510,40 @@ fn a_renewal_moves_in_front_of_a_token_that_this_hosts_key_does_not_verify() {
     renew(&second).unwrap();
     assert!(home.path(&second.name).exists());
 }
+
+#[test]
+fn a_home_that_may_be_entered_and_not_listed_is_the_same_one_each_time() {
+    let home = Home::with_tokens_d();
+    let (path, name) = (home.0.path().to_owned(), name_at(NOW, "ap1"));
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        for path in [home.tokens_d(), path.join(".condor"), path.clone()] {
+            std::os::unix::fs::chown(path, Some(4321), Some(4321)).unwrap();
+        }
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o311)).unwrap();
+    let mut renewal = renewal(&home, &name);
+    let mut goes_round = move || {
+        renewal.missing = Missing::NeverWritten;
+        let known = renew(&renewal)?.home_id;
+        assert!(remove(&renewal.home, known, std::slice::from_ref(&name))?);
+        // Its `[[token]]` table went, and is there again.
+        (renewal.missing, renewal.known) = (Missing::Dropped, known);
+        renew(&renewal)
+    };
+    let renewed = if is_root {
+        let user = crate::user::User {
+            name: "alice".into(),
+            uid: 4321,
+            gid: 4321,
+            groups: vec![4321],
+            home: path.clone(),
+        };
+        let soon = crate::deadline::Deadline::after(std::time::Duration::from_secs(5));
+        crate::acting::as_user(&user, 0, soon, goes_round)
+    } else {
+        goes_round()
+    };
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(renewed.unwrap().is_there);
+}

@@ -160,6 +160,7 @@ impl Line {
 pub struct Syslog {
     prefix: String,
     debug: bool,
+    program: OnceLock<String>,
     socket: PathBuf,
     /// How long lines have waited, in microseconds.
     waited: AtomicU64,
@@ -174,10 +175,15 @@ impl Syslog {
         Self {
             prefix: Line::new(prefix).0,
             debug,
+            program: OnceLock::new(),
             socket: PathBuf::from(LOG_SOCKET),
             waited: AtomicU64::new(0),
             ready: Mutex::new(None),
         }
+    }
+
+    fn program(&self) -> &str {
+        self.program.get_or_init(program_name)
     }
 
     fn connect(&self) -> Option<Datagram> {
@@ -189,7 +195,7 @@ impl Syslog {
         let waited = Duration::from_micros(self.waited.load(Ordering::Relaxed));
         daemon.patience = PATIENCE.saturating_sub(waited);
         let header = Header {
-            process: program(),
+            process: self.program(),
             pid: std::process::id(),
         };
         let message = format_args!("{}: {text}", self.prefix);
@@ -221,7 +227,7 @@ impl Log for Syslog {
     }
 
     fn make_ready(&self) {
-        program();
+        self.program();
         *lock(&self.ready) = self.connect();
     }
 }
@@ -261,15 +267,15 @@ impl<T: fmt::Display> LogFormat<T> for Header<'_> {
     }
 }
 
-/// The file name of the host program, which is what it logs as itself; it does not change.
-fn program() -> &'static str {
-    static PROGRAM: OnceLock<String> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let path = std::env::current_exe().ok();
-        let name = path.as_deref().and_then(Path::file_name);
-        name.map_or_else(|| "pam_idtoken".into(), |name| name.to_string_lossy())
-            .into_owned()
-    })
+/// The file name of the host program, which is what it logs as itself.
+fn program_name() -> String {
+    std::env::current_exe()
+        .ok()
+        .and_then(|path| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        })
+        .unwrap_or_else(|| "pam_idtoken".to_owned())
 }
 
 /// A socket to the log daemon that neither blocks nor raises SIGPIPE.

@@ -43,16 +43,18 @@ fn a_line_is_one_datagram() {
         (Severity::Info, "<86>"),
         (Severity::Debug, "<87>"),
     ];
-    let log = log_to(path).with_debug(true);
-    let (host, pid) = (std::env::current_exe().unwrap(), std::process::id());
-    let host = host.file_name().unwrap().to_str().unwrap();
+    let log = Syslog {
+        program: String::from("sshd").into(),
+        ..log_to(path).with_debug(true)
+    };
+    let pid = std::process::id();
     for (severity, priority) in lines {
         log.write(severity, "token opened user=alice");
         let mut buffer = [0; 512];
         let n = daemon.recv(&mut buffer).unwrap();
         assert_eq!(
             std::str::from_utf8(&buffer[..n]).unwrap(),
-            format!("{priority}{host}[{pid}]: pam_idtoken: token opened user=alice")
+            format!("{priority}sshd[{pid}]: pam_idtoken: token opened user=alice")
         );
     }
 }

@@ -18,19 +18,18 @@ mod signs;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::mode::ensure_mode;
 use crate::name::SessionId;
 use crate::record::{Kind, Place, Record, RecordName};
 use dirs::{check_dir, dir_flags, enter, entries};
@@ -279,7 +278,8 @@ impl Sessions {
             }
             other => other,
         }?;
-        ensure_mode(&file, PRIVATE_FILE)?;
+        // The host's umask is not ours.
+        fchmod(file.as_fd(), PRIVATE_FILE)?;
         let mut file = File::from(file);
         file.try_lock().map_err(std::io::Error::from)?;
         file.write_all(bytes)?;
