@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::sys::stat::{Mode, fstat, stat};
+use nix::sys::stat::{Mode, fchmod, fstat, stat};
 use nix::unistd::{User, geteuid, gethostname, getpid};
 
 use super::rows::Times;
-use steps::{become_user, entered, list, put_record, random, read, say, unlink};
+use steps::{become_user, entered, list, put_record, random, read, read_once, say, unlink};
 
 const RECORD: &str = "0123456789abcdef-12345-1234567-979fcc25-1b38-469b-b331-885d86428b00";
 const TOKEN: &str = "0-session-e7147e3e6459402e-host-0123456789abcdef";
@@ -40,6 +40,8 @@ pub struct Bare {
     home: PathBuf,
     name: CString,
     user: User,
+    /// HTCondor's files, of which each is looked at whether it changed.
+    watched: Vec<PathBuf>,
 }
 
 /// What an open leaves for its close.
@@ -62,6 +64,7 @@ impl Bare {
         Self {
             top: top.to_owned(),
             home: user.dir.clone(),
+            watched: watched(),
             name: CString::new(user.name.as_str()).unwrap(),
             user,
         }
@@ -86,11 +89,14 @@ impl Bare {
         read(&self.top.join("config"));
         self.look_up();
         getpid();
-        read(Path::new(&format!("/proc/{}/stat", std::process::id())));
-        read(Path::new("/proc/sys/kernel/random/boot_id"));
+        read_once(Path::new(&format!("/proc/{}/stat", std::process::id())));
+        read_once(Path::new("/proc/sys/kernel/random/boot_id"));
         let _ = gethostname();
         geteuid();
         read(&self.top.join("kept"));
+        for path in &self.watched {
+            let _ = fs::metadata(path);
+        }
         random();
         let _ = fs::metadata(self.top.join("reconciled"));
         read(&self.top.join("key"));
@@ -111,11 +117,11 @@ impl Bare {
                 let dir = list(dir);
                 let temporary = format!(".{TOKEN}");
                 let mut file = File::from(openat(&dir, temporary.as_str(), NEW, FILE).unwrap());
-                fstat(&file).unwrap();
+                fchmod(&file, FILE).unwrap();
                 file.write_all(&[b'x'; 300]).unwrap();
                 drop(file);
                 renameat(&dir, temporary.as_str(), &dir, TOKEN).unwrap();
-                stat(home).unwrap();
+                entered(open(home, DIR, Mode::empty()).unwrap());
             },
         );
         say(ready.unwrap());
@@ -168,6 +174,7 @@ impl Bare {
     }
 
     fn make_ready(&self) -> Ready {
+        let _ = fs::read_link("/proc/self/exe");
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let log = socket(AddressFamily::Unix, SockType::Datagram, flags, None).unwrap();
         // A host without a log daemon has nothing to wait for.
@@ -209,6 +216,15 @@ impl Bare {
             libc::prctl(libc::PR_SET_DUMPABLE, dumpable, 0, 0, 0);
         }
     }
+}
+
+/// What the answer that HTCondor gave depends on: a file that is kept for logins says so.
+fn watched() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/run/pam_idtoken").into_iter().flatten();
+    let kept = entries.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+    let lines = kept.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    let paths = lines.filter_map(|line| line.strip_prefix("local ").map(PathBuf::from));
+    paths.collect()
 }
 
 impl Drop for Bare {

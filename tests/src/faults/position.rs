@@ -88,20 +88,26 @@ fn plain(part: &str) -> String {
     part.chars().filter(stays).collect()
 }
 
-/// What a call is about: the path among its arguments, or the open file.
-pub(super) fn subject(asked: &Asked, process: i32) -> String {
+/// What a call is about: the path among its arguments, or the open file, and whether it is that.
+pub(super) fn subject(asked: &Asked, process: i32) -> (String, bool) {
     let path = path(asked, process);
-    if !path.is_empty() || !is_of_a_file(asked.number) {
-        return path;
+    if !path.is_empty() || !is_of_a_file(asked) {
+        return (path, false);
     }
     let file = asked.args[0] & 0xffff_ffff;
     let leads = fs::read_link(format!("/proc/{process}/fd/{file}"));
     let leads = leads.map(|leads| leads.display().to_string());
-    leads.unwrap_or_default()
+    (leads.unwrap_or_default(), true)
 }
 
 /// Whether the first argument of a call is an open file.
-fn is_of_a_file(number: i64) -> bool {
+fn is_of_a_file(asked: &Asked) -> bool {
+    let is_empty_path = |flags: u64| flags & u64::try_from(libc::AT_EMPTY_PATH).unwrap() != 0;
+    match asked.number {
+        libc::SYS_statx => return is_empty_path(asked.args[2]),
+        libc::SYS_newfstatat => return is_empty_path(asked.args[3]),
+        _ => {}
+    }
     [
         libc::SYS_close,
         libc::SYS_fchmod,
@@ -112,14 +118,12 @@ fn is_of_a_file(number: i64) -> bool {
         libc::SYS_fstatfs,
         libc::SYS_getdents64,
         libc::SYS_lseek,
-        libc::SYS_newfstatat,
         libc::SYS_pread64,
         libc::SYS_read,
         libc::SYS_sendto,
-        libc::SYS_statx,
         libc::SYS_write,
     ]
-    .contains(&number)
+    .contains(&asked.number)
 }
 
 /// Does an unlinkat(2) or a renameat(2) for a process that asked for it.

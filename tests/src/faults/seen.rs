@@ -16,6 +16,8 @@ pub struct Call {
     pub who: Who,
     /// The path in its arguments, or the file.
     pub what: String,
+    /// Whether it is the file, by its descriptor.
+    pub is_by_descriptor: bool,
     /// What can go wrong there, kills included.
     pub faults: Vec<Fault>,
 }

@@ -171,7 +171,7 @@ impl<'a> Supervisor<'a> {
             is_host: task.process == self.host,
             is_first: task.process == asked.task,
         };
-        let what = subject(asked, task.process);
+        let (what, is_by_descriptor) = subject(asked, task.process);
         let kind = kind(asked.number, who, &what, can_fail.as_deref());
         let count = self.counts.entry(kind).or_default();
         let position = Position {
@@ -201,6 +201,7 @@ impl<'a> Supervisor<'a> {
                 position,
                 who,
                 what,
+                is_by_descriptor,
                 faults,
             });
             return None;

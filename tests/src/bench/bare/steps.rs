@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::dir::Dir;
 use nix::fcntl::{openat, renameat};
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, getpid, unlinkat};
 
 use super::{FILE, NEW, RECORD, Ready};
@@ -34,6 +34,12 @@ pub(super) fn read(path: &Path) {
     while file.read(&mut text).unwrap() > 0 {}
 }
 
+/// What says by itself how long it is: a file of /proc.
+pub(super) fn read_once(path: &Path) {
+    let mut text = [0; 1024];
+    let _ = File::open(path).unwrap().read(&mut text).unwrap();
+}
+
 pub(super) fn random() {
     let mut bytes = [0_u8; 16];
     // SAFETY: the kernel writes to a live array of that length.
@@ -43,7 +49,7 @@ pub(super) fn random() {
 pub(super) fn put_record(records: &OwnedFd) -> File {
     let temporary = format!(".{RECORD}.json.new");
     let mut file = File::from(openat(records, temporary.as_str(), NEW, FILE).unwrap());
-    fstat(&file).unwrap();
+    fchmod(&file, FILE).unwrap();
     file.try_lock().unwrap();
     file.write_all(&[b'x'; 775]).unwrap();
     renameat(
