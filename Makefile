@@ -46,7 +46,7 @@ FOR_RPM   = rpm
 FOR_TEST  = $(FOR_DEMO) binutils bindfs e2fsprogs fuse3 gdb iproute2 mmdebstrap openssh-client \
             systemd-container valgrind
 
-.PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint setup clean
+.PHONY: build demo demo-pool test ring1 ring2 ring3 bench load install documents lint lint-fuzz setup clean
 .PHONY: proof hostile faults fuzz leaks sanitize cores
 .PHONY: deb rpm portable dist sbom
 
@@ -205,6 +205,13 @@ lint: setup-build
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --locked --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+
+# The same for what is fuzzed, which is no member of the workspace.
+lint-fuzz: setup-build
+	@tools/need g++
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml -- --check
+	RUSTFLAGS="--cfg fuzzing" $(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --all-targets --quiet \
+		--target-dir $(or $(CARGO_TARGET_DIR),target)/fuzz-lint -- -D warnings
 
 setup: setup-cargo
 	@tools/need $(FOR_TEST)
