@@ -337,7 +337,7 @@ mod tests {
         become_(SigHandler::SigIgn);
         let seen = endings();
         become_(before);
-        assert!(!seen.contains(Signal::SIGHUP) && seen.contains(Signal::SIGQUIT));
+        assert!(!seen.contains(Signal::SIGHUP) && seen.contains(Signal::SIGTERM));
     }
 
     #[test]
