@@ -103,11 +103,19 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| idtoken::decode(word).is_ok())
 }
 
+/// The characters of an HMAC-SHA256 in base64url: what has fewer in place of its signature is nobody's
+/// secret.
+const SIGNATURE: usize = 43;
+
 /// Asserts that no token of `from` is in a text that somebody reads, and none of the key's signatures.
 pub fn assert_no_token(text: &str, from: &str, key: &[u8; 32]) {
     for token in words(from) {
-        assert!(!text.contains(token), "a token is in {text:?}");
         let (_, signed) = token.rsplit_once('.').unwrap();
+        let is_secret = signed.len() >= SIGNATURE;
+        assert!(
+            !is_secret || !text.contains(token),
+            "a token is in {text:?}"
+        );
         assert!(
             !is_signed(token, key) || !text.contains(signed),
             "a signature is in {text:?}"
