@@ -4,7 +4,6 @@ use std::fs;
 
 use pam_idtoken_tests::faults::protocol::Hook;
 use pam_idtoken_tests::host::Lab;
-use pam_idtoken_tests::host::condor::ANSWERS;
 use pam_idtoken_tests::host::lab::ALICE;
 
 use crate::schedd;
@@ -154,15 +153,7 @@ fn by_schedd(lab: &Lab) {
 }
 
 fn discovered(lab: &Lab) {
-    fs::write(
-        lab.path("tmp/condor_config"),
-        "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.lab.test\nUID_DOMAIN=lab.test\n",
-    )
-    .unwrap();
-    let source = lab.path("tmp/condor_config");
-    let text = format!("source={}\n{ANSWERS}", source.display());
-    let tool = lab.script("condor_config_val", &text);
-    lab.configure_without_domains(&format!("{TIMEOUT}condor_config_val = {tool:?}\n"));
+    lab.configure_with_htcondor(TIMEOUT);
 }
 
 /// A user who was never here.

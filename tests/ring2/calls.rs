@@ -6,7 +6,6 @@ use std::fs;
 use pam_idtoken_tests::faults::protocol::Hook;
 use pam_idtoken_tests::faults::{Call, Host, Plan, name};
 use pam_idtoken_tests::host::Step::Open;
-use pam_idtoken_tests::host::condor::ANSWERS;
 use pam_idtoken_tests::host::memory::Memory;
 use pam_idtoken_tests::host::{Lab, Who};
 use pam_idtoken_tests::{build_dir, proof};
@@ -36,7 +35,7 @@ fn listed() {
     }
     let lab = Lab::new(Who::Root);
     let _memory = Memory::on(&lab.path("run"));
-    with_htcondor(&lab);
+    lab.configure_with_htcondor("");
     lab.line_between_marks();
     lab.promise();
     let host = Host::start(&lab, "alice");
@@ -89,16 +88,6 @@ fn listed() {
     );
 }
 
-/// An HTCondor with one file of configuration.
-fn with_htcondor(lab: &Lab) {
-    let source = lab.path("etc/00-site");
-    let says = "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.lab.test\nUID_DOMAIN=lab.test\n";
-    fs::write(&source, says).unwrap();
-    let text = format!("source={}\n{ANSWERS}", source.display());
-    let tool = lab.script("condor_config_val", &text);
-    lab.configure_without_domains(&format!("condor_config_val = {tool:?}\n"));
-}
-
 /// What a call does to what; none if it is not counted.
 fn row(call: &Call, lab: &Lab) -> Option<[String; 2]> {
     // The C library has more than one way to say some of it.
@@ -125,7 +114,7 @@ fn place(what: &str, lab: &Lab) -> String {
         ("etc/passwd", "PASSWD"),
         ("etc/group", "GROUP"),
         ("keys/", "/etc/condor/passwords.d/"),
-        ("etc/00-site", "/etc/condor/config.d/00-site"),
+        ("tmp/condor_config", "/etc/condor/config.d/00-site"),
         ("bin/", "/usr/bin/"),
         ("state", "/var/lib/pam_idtoken"),
         ("run", "/run/pam_idtoken"),

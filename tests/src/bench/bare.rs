@@ -37,14 +37,13 @@ const FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 /// Where they are made, and as whom.
 pub struct Bare {
     top: PathBuf,
-    home: PathBuf,
     name: CString,
     user: User,
     /// HTCondor's files, of which each is looked at whether it changed.
     watched: Vec<PathBuf>,
 }
 
-/// What an open leaves for its close.
+/// Log and audit, for what is said next.
 struct Ready {
     log: OwnedFd,
     audit: File,
@@ -63,7 +62,6 @@ impl Bare {
         fs::write(top.join("audit"), "\n").unwrap();
         Self {
             top: top.to_owned(),
-            home: user.dir.clone(),
             watched: watched(),
             name: CString::new(user.name.as_str()).unwrap(),
             user,
@@ -198,7 +196,7 @@ impl Bare {
             .unwrap();
         let (uid, gid) = (self.user.uid.as_raw(), self.user.gid.as_raw());
         std::thread::scope(|scope| {
-            let home = &self.home;
+            let home = &self.user.dir;
             let thread = std::thread::Builder::new().stack_size(256 * 1024);
             let thread = thread
                 .spawn_scoped(scope, move || {

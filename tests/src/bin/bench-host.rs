@@ -6,8 +6,8 @@
 //! The services take turns in each round, so that whatever else the machine
 //! does meets all of them alike; `pam_exec` takes part in SLOW_ROUNDS of them.
 //! The last two rows are what the file system alone takes for the same file, and what the system calls
-//! of a session take alone. The second form does one
-//! session in a new process, as the first form has it done.
+//! of a session take alone. The second form does one session in a new process, as the first form has
+//! it done.
 
 use std::fs;
 use std::io::Write;

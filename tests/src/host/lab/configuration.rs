@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::program::artefacts;
 use super::{ALICE, Lab, Who, allow};
 use crate::command::must;
+use crate::host::condor::ANSWERS;
 
 impl Lab {
     /// Writes the configuration: what every test needs, and what is given.
@@ -19,6 +20,17 @@ impl Lab {
     /// The same without the domains: HTCondor has to be asked for them.
     pub fn configure_without_domains(&self, more: &str) {
         self.write_configuration("", more);
+    }
+
+    /// The same, with an HTCondor that knows the domains and has one file of configuration,
+    /// `tmp/condor_config`.
+    pub fn configure_with_htcondor(&self, more: &str) {
+        let source = self.path("tmp/condor_config");
+        let says = "CONDOR_VERSION=23.9.6\nTRUST_DOMAIN=pool.lab.test\nUID_DOMAIN=lab.test\n";
+        fs::write(&source, says).unwrap();
+        let text = format!("source={}\n{ANSWERS}", source.display());
+        let tool = self.script("condor_config_val", &text);
+        self.configure_without_domains(&format!("{more}condor_config_val = {tool:?}\n"));
     }
 
     fn write_configuration(&self, domains: &str, more: &str) {
