@@ -5,7 +5,7 @@ pub(crate) mod hostile;
 pub(crate) mod hung;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +33,10 @@ pub(crate) const TESTS: &[Test] = &[
     Root(
         "a private store that closes beside a reconcile troubles nobody",
         beside_a_reconcile,
+    ),
+    Root(
+        "a private store that a login is making is waited for, not complained about",
+        in_the_making,
     ),
     Root("a disk is no private store", on_disk),
 ];
@@ -259,6 +263,33 @@ fn beside_a_reconcile() {
         reconciler.join().unwrap()
     });
     assert!(runs > 20, "only {runs} came in between");
+    stores.nothing_is_left();
+}
+
+fn in_the_making() {
+    let stores = Stores::private();
+    let lab = &stores.lab;
+    let session = lab.stay("alice", &[Open(0)]);
+    let own = lab.tokens_d().join("theirs");
+    fs::create_dir_all(lab.tokens_d()).unwrap();
+    fs::write(&own, "their own").unwrap();
+    // What a login has between mkdir and chown: its record, the lock of that, and root's directory.
+    let records = lab.path("state/sessions").join(ALICE.to_string());
+    let record = fs::File::open(records.join(&lab.records()[0])).unwrap();
+    record.lock().unwrap();
+    let dir = stores.one();
+    chown(&dir, Some(0), Some(0)).unwrap();
+    let said = std::thread::scope(|scope| {
+        let reconcile = scope.spawn(|| lab.tool(&["reconcile"]).must().stdout);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!reconcile.is_finished(), "it did not wait for the lock");
+        chown(&dir, Some(ALICE), Some(ALICE)).unwrap();
+        record.unlock().unwrap();
+        reconcile.join().unwrap()
+    });
+    assert!(!said.contains("failed"), "{said}");
+    assert_eq!(fs::read_link(dir.join("theirs")).unwrap(), own);
+    session.end();
     stores.nothing_is_left();
 }
 

@@ -3,10 +3,10 @@
 //! One that fails keeps no other from its turn, unless it is the home that does not answer.
 
 use super::{Home, One, Turn};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::reconcile::due::Need;
 use crate::reconcile::{What, failure};
-use crate::record::{Place, RecordName};
+use crate::record::{Place, Record, RecordName};
 
 impl One<'_> {
     /// Every session, as long as the home answers and its time lasts; what is left undone is
@@ -60,12 +60,8 @@ impl One<'_> {
     /// Brings the links in private stores up to date that need nothing else.
     fn link_all(&mut self) {
         for record in std::mem::take(&mut self.links) {
-            if let Err(error) = self.link(&record) {
-                // One that closes takes its store away first and its record then, under its lock.
-                let locked = self.sessions.lock(&record.name(), self.deadline);
-                if matches!(locked, Ok(None)) {
-                    continue;
-                }
+            let linked = self.link(&record);
+            if let Err(error) = linked.or_else(|error| self.link_again(&record, error)) {
                 let user = Some(record.user.name.as_str());
                 let action = failure(Some(self.uid), user, Some(record.session), &error);
                 self.actions.push(action);
@@ -75,6 +71,17 @@ impl One<'_> {
             if self.deadline.passed() {
                 return;
             }
+        }
+    }
+
+    /// Links once more with the lock of the record: without it the store may have been one that
+    /// a login had made and not yet given to its user, or that a close was taking away.
+    fn link_again(&self, record: &Record, error: Error) -> Result<()> {
+        match self.sessions.lock(&record.name(), self.deadline) {
+            // A store goes first, and its record then.
+            Ok(None) => Ok(()),
+            Ok(Some(_locked)) if Home::after(&error) == Home::Answers => self.link(record),
+            _ => Err(error),
         }
     }
 
