@@ -84,12 +84,12 @@ hostile: setup build
 	$(AS_ROOT) $(CARGO) test $(TESTS) --test hostile
 
 # Open, close and reconcile with each of their system calls failing, in each way that it can. CASES
-# are parts of names of what is run, and CALL is the name of a system call. A quarter of all runs is
-# made, another one each day; FULL=1 makes all of them.
+# are parts of names of what is run, CALL is the name of a system call, and FAULT a part of what goes
+# wrong. A sixth of all runs is made, another one each day; FULL=1 makes all of them.
 faults: setup build
 	$(CARGO) build $(TESTS) --quiet --bins --examples
 	$(CARGO) test $(TESTS) --quiet --test faults --no-run
-	CALL=$(CALL) FULL=$(FULL) $(AS_ROOT) $(CARGO) test $(TESTS) --quiet --test faults -- $(CASES)
+	CALL=$(CALL) FAULT='$(FAULT)' FULL=$(FULL) $(AS_ROOT) $(CARGO) test $(TESTS) --quiet --test faults -- $(CASES)
 
 bench: setup build
 	$(CARGO) build $(TESTS) --quiet --bins

@@ -71,10 +71,13 @@ impl Stand<'_> {
             (status, said) = self.reconcile();
         }
         let mut wrong = Vec::new();
-        // Who was killed before it was known which home it is that fails had two misfortunes: the
-        // record waits for its home.
-        let is_killed = matches!(fault, Some(Fault::Kill | Fault::KillHost));
-        if self.case.store == FALLBACK && is_killed && status == 3 << 8 {
+        // Who was killed, or could write nothing any more, before it was known which home it is that
+        // fails had two misfortunes: the record waits for its home.
+        let has_two = matches!(
+            fault,
+            Some(Fault::Kill | Fault::KillHost | Fault::Lasting(_))
+        );
+        if self.case.store == FALLBACK && has_two && status == 3 << 8 {
             wrong.extend(self.has_more_than_a_record());
             (status, said) = self.with_mended_home(&mut wrong);
         }

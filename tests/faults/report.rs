@@ -49,7 +49,7 @@ fn case(text: &mut String, result: &Result) -> usize {
         result.calls.len(),
         errnos.len(),
         result.points.len(),
-        part().map_or("", |_| ", a quarter"),
+        part().map_or("", |_| ", a sixth"),
     );
     proof::row(&result.name, &counted, violations);
     let _ = writeln!(

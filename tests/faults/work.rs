@@ -18,7 +18,7 @@ const CHUNK: usize = 100;
 const TRIES: usize = 5;
 
 /// Unless all are asked for one run in so many is made, others each day.
-const PARTS: u64 = 4;
+const PARTS: u64 = 6;
 
 /// Which runs are made: all, or one part of so many.
 pub(crate) fn part() -> Option<u64> {
@@ -107,16 +107,22 @@ fn count(case: &Case) -> Result {
     });
     let unknown = seen.unknown.iter();
     violations.extend(unknown.map(|call| format!("which errors can system call {call} give?")));
-    let only = std::env::var("CALL").ok().filter(|only| !only.is_empty());
+    let asked = |variable| std::env::var(variable).ok().filter(|only| !only.is_empty());
+    let (only_call, only_fault) = (asked("CALL"), asked("FAULT"));
     let is_wanted = |made: &Call| {
-        only.as_ref()
-            .is_none_or(|only| *only == name(made.position.number))
+        let call = only_call.as_ref();
+        call.is_none_or(|only| *only == name(made.position.number))
+    };
+    let may_go_wrong = |fault: &&Fault| {
+        let part = only_fault.as_ref();
+        part.is_none_or(|part| fault.to_string().contains(part))
     };
     let made = seen.calls.iter().enumerate();
     let points = made
         .filter(|(_, made)| is_wanted(made))
         .flat_map(|(call, made)| {
-            made.faults.iter().map(move |fault| Point {
+            let faults = made.faults.iter().filter(may_go_wrong);
+            faults.map(move |fault| Point {
                 call,
                 fault: *fault,
                 is_reached: false,

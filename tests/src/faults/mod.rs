@@ -10,6 +10,7 @@ mod channel;
 mod errnos;
 mod filter;
 mod host;
+mod instead;
 mod listener;
 mod position;
 pub mod protocol;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
@@ -126,25 +126,6 @@ fn is_of_a_file(asked: &Asked) -> bool {
     .contains(&asked.number)
 }
 
-/// Does an unlinkat(2) or a renameat(2) for a process that asked for it.
-pub(super) fn instead(asked: &Asked, process: i32) -> io::Result<()> {
-    let path = |directory: usize| {
-        let name = text(process, asked.args[directory + 1]);
-        if name.starts_with('/') {
-            return name;
-        }
-        format!(
-            "/proc/{process}/fd/{}/{name}",
-            asked.args[directory] & 0xffff_ffff
-        )
-    };
-    match asked.number {
-        libc::SYS_renameat => std::fs::rename(path(0), path(2)),
-        _ if asked.args[2] == 0 => std::fs::remove_file(path(0)),
-        _ => std::fs::remove_dir(path(0)),
-    }
-}
-
 /// The path among the arguments of a call.
 fn path(asked: &Asked, process: i32) -> String {
     let at = match asked.number {
@@ -163,7 +144,7 @@ fn path(asked: &Asked, process: i32) -> String {
 }
 
 /// A string in the memory of a process.
-fn text(process: i32, at: u64) -> String {
+pub(super) fn text(process: i32, at: u64) -> String {
     let mut bytes = [0; 8192];
     let base = usize::try_from(at).unwrap();
     // Page by page: the next one may not be there, and then there is as much as the first has.

@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 
 use super::calls::name;
 use super::channel::Channel;
-use super::errnos::{Fault, faults};
+use super::errnos::{Fault, faults, gives};
 use super::filter::MARK;
+use super::instead::Instead;
 use super::listener::{Asked, Listener};
-use super::position::{Position, Who, instead, kind, subject};
+use super::position::{Position, Who, kind, subject};
 use super::protocol::Event;
 use super::seen::{Call, Plan, Seen};
 use super::tasks::{Task, Tasks, program};
@@ -38,6 +39,8 @@ pub(super) struct Supervisor<'a> {
     processes: BTreeSet<i32>,
     counts: HashMap<u64, usize>,
     is_on: bool,
+    /// The errno of what lasts, from the call on at which it began.
+    lasting: Option<i32>,
     /// Whether a file may have gone since somebody looked.
     has_changed: bool,
     /// Takes the place of descriptors that are closed though close(2) fails.
@@ -56,6 +59,7 @@ impl<'a> Supervisor<'a> {
             listener: None,
             processes: BTreeSet::new(),
             counts: HashMap::new(),
+            lasting: None,
             has_changed: false,
             closed: memfd_create(closed.as_c_str(), MFdFlags::MFD_CLOEXEC).unwrap(),
             seen: Seen::default(),
@@ -148,7 +152,11 @@ impl<'a> Supervisor<'a> {
         let fault = (self.is_on && task.is_ours)
             .then(|| self.note(&asked, &task))
             .flatten();
-        if let Some(fault) = fault {
+        let lasting = self.lasting.filter(|_| self.is_on && task.is_ours);
+        let again = lasting
+            .filter(|errno| gives(&asked, *errno))
+            .map(Fault::Errno);
+        if let Some(fault) = fault.or(again) {
             self.seen.has_fired = true;
             self.fail(asked, &task, fault);
             return;
@@ -210,33 +218,19 @@ impl<'a> Supervisor<'a> {
     }
 
     fn fail(&mut self, asked: Asked, task: &Task, fault: Fault) {
-        match fault {
-            Fault::Errno(errno) => {
-                if asked.number == libc::SYS_close {
-                    // The kernel gives a descriptor back whatever close(2) says.
-                    let theirs = u32::try_from(asked.args[0] & 0xffff_ffff).unwrap();
-                    self.with(|listener| {
-                        let _ = listener.replace(asked, theirs, self.closed.as_fd());
-                    });
-                }
-                self.with(|listener| listener.fails(asked, errno));
-            }
-            Fault::Done(told) => {
-                // What can not be done fails as it would.
-                let refused = instead(&asked, task.process).err();
-                let errno = refused.and_then(|error| error.raw_os_error());
-                self.has_changed = true;
-                self.with(|listener| listener.fails(asked, errno.unwrap_or(told)));
-            }
-            Fault::Refused => self.with(|listener| listener.returns(asked, 0)),
-            Fault::Kill => {
-                let _ = kill(Pid::from_raw(task.process), Signal::SIGKILL);
-            }
-            Fault::KillHost => {
-                let _ = kill(Pid::from_raw(self.host), Signal::SIGKILL);
-                self.with(|listener| listener.go_on(asked));
-            }
+        if let Fault::Lasting(errno) = fault {
+            self.lasting = Some(errno);
         }
+        self.has_changed |= matches!(fault, Fault::Done(_));
+        self.with(|listener| {
+            let instead = Instead {
+                listener,
+                process: task.process,
+                host: self.host,
+                closed: self.closed.as_fd(),
+            };
+            instead.answer(asked, fault);
+        });
     }
 
     fn with(&self, what: impl FnOnce(&Listener)) {
