@@ -67,21 +67,25 @@ impl Locked<'_> {
         Ok(())
     }
 
-    /// Removes the record, and whatever a crash left beside it.
+    /// Removes the record, and then whatever a crash left beside it.
+    ///
+    /// Signs without a record say nothing, and are tidied; a record without them would say that a
+    /// session goes on which has ended.
     pub fn remove(self) -> Result<()> {
         let Sessions { dir, .. } = self.sessions;
+        let unlink = |name: &str| unlinkat(dir, name, UnlinkatFlags::NoRemoveDir);
+        match unlink(&self.name.to_string()) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                return Err(Error::io("remove the record", self.path(), errno).with_remedy(REMEDY));
+            }
+        }
         self.forget_pending();
         self.sessions.forget_strayed(&self.name);
         for beside in [self.name.unfinished(), self.name.ended()] {
-            let _ = unlinkat(dir, beside.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlink(&beside);
         }
-        let name = self.name.to_string();
-        match unlinkat(dir, name.as_str(), UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => {
-                Err(Error::io("remove the record", self.path(), errno).with_remedy(REMEDY))
-            }
-        }
+        Ok(())
     }
 
     /// Keeps a record that can not be read for an administrator, out of the way.
@@ -89,6 +93,11 @@ impl Locked<'_> {
         self.sessions.set_aside(&self.name)?;
         self.sessions.remove_leftovers(&self.name)?;
         self.sessions.retire(&self.name, state_dir, euid)
+    }
+
+    /// Whether somebody left the sign that the session has ended.
+    pub fn is_ended(&self) -> bool {
+        self.sessions.has_sign(&self.name.ended())
     }
 
     /// Whether the token is still to be written.

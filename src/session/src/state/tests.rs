@@ -156,3 +156,17 @@ fn a_damaged_record_is_named_and_other_files_are_left_alone() {
     );
     assert_eq!(sessions.names().unwrap(), [name]);
 }
+
+#[test]
+fn a_record_that_can_not_be_removed_keeps_the_sign_that_its_session_has_ended() {
+    let top = tempfile::tempdir().unwrap();
+    let sessions = Sessions::of(top.path(), 7, euid()).unwrap();
+    let record = record();
+    let held = sessions.create(&record).unwrap();
+    sessions.mark_ended(&record.name()).unwrap();
+    let path = held.path();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    held.remove().unwrap_err();
+    assert!(sessions.list().unwrap().ended.contains(&record.session));
+}
