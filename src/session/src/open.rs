@@ -223,7 +223,7 @@ fn fall_back(
                 .field("user", &draft.record.user.name);
             journal.log.warning(&line.because(why));
             if !is_silent {
-                remove_record(locked, journal.log);
+                give_up(sessions, locked, &draft.record, deadline, journal);
                 return Opened::No(error);
             }
             sessions.forget_strayed(&before.name());
@@ -251,6 +251,27 @@ pub(crate) fn log_removed(log: &dyn Log, record: &Record, removed: &[String]) {
             .field("user", &record.user.name)
             .field("files", removed.len() - NAMED);
         log.notice(&line);
+    }
+}
+
+/// A session that has no token leaves no record, unless the home may have taken one though it said
+/// no, and does not give it back: then the next reconcile looks for it, and the session has ended.
+fn give_up(
+    sessions: &Sessions,
+    locked: Locked<'_>,
+    record: &Record,
+    deadline: Deadline,
+    journal: &Journal<'_>,
+) {
+    let removed = ending::remove_tokens(record, locked.share(), deadline, journal);
+    if record.strays.is_empty() || removed.is_ok() {
+        return remove_record(locked, journal.log);
+    }
+    journal.note(Event::Pending, record, &record.files);
+    if let Err(error) = sessions.mark_ended(&record.name()) {
+        journal
+            .log
+            .warning(&Line::new("a record was left behind").because(error));
     }
 }
 

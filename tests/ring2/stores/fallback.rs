@@ -26,6 +26,10 @@ pub(crate) const TESTS: &[Test] = &[
         "with neither home nor memory there is no token and nothing left of one",
         nowhere,
     ),
+    Root(
+        "a token that a home took though it said no goes with the next reconcile",
+        taken_all_the_same,
+    ),
 ];
 
 pub(super) const TIMEOUT: Duration = Duration::from_millis(500);
@@ -187,5 +191,25 @@ fn nowhere() {
     assert_eq!(seen.answers.snapshots[0], seen.answers.snapshots[1]);
     nothing_is_left(&lab);
     assert_eq!(names(&lab.path("disk/.condor/tokens.d")), ["hers"]);
+    drop(server);
+}
+
+fn taken_all_the_same() {
+    let lab = Lab::new(Who::Root);
+    let server = serve(&lab);
+    let tokens_d = lab.path("disk/.condor/tokens.d");
+    server.set(Mode::RenamesAndBreaks);
+    let session = lab.stay("alice", &[Open(0)]);
+    let all = names(&tokens_d);
+    assert_eq!(all.len(), 2, "{all:?}");
+    // The session goes on, and has no token: what the home has is nobody's.
+    server.set(Mode::Normal);
+    lab.tool(&["reconcile"]).must();
+    assert_eq!(names(&tokens_d), ["hers"]);
+    nothing_is_left(&lab);
+    let seen = session.end();
+    assert!(line(&seen.log, "no token for").contains("Input/output error"));
+    let audit = fs::read_to_string(lab.path("state/audit.jsonl")).unwrap();
+    assert!(audit.contains(r#""event":"pending""#), "{audit}");
     drop(server);
 }

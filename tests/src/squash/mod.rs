@@ -55,6 +55,8 @@ pub enum Mode {
     ReadOnly,
     /// A rename is done and said to have failed with EIO: its answer was lost, it was asked again.
     RenamesAndFails,
+    /// The same, and nothing else is changed from then on.
+    RenamesAndBreaks,
 }
 
 /// The server's main: `[--inside PID] DIRECTORY MOUNT`.

@@ -146,6 +146,10 @@ impl Filesystem for Server {
                 .rename((parent, name), (new_parent, new_name), flags)?;
             match mode {
                 Mode::RenamesAndFails => Err(nix::errno::Errno::EIO.into()),
+                Mode::RenamesAndBreaks => {
+                    self.state.set(Mode::ReadOnly);
+                    Err(nix::errno::Errno::EIO.into())
+                }
                 _ => Ok(()),
             }
         });
