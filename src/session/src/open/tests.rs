@@ -1,3 +1,4 @@
+mod begun;
 mod stores;
 
 use super::*;

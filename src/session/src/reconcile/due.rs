@@ -46,7 +46,7 @@ pub enum Why {
     TooLong,
     /// A reconcile was killed while it moved them to another name.
     Unfinished,
-    /// Their table is back.
+    /// They were not there, and can be made again: their table is back, or their signer answers.
     Again,
     /// Their private store is not there any more, and its user can not have removed it.
     Lost,
@@ -60,7 +60,7 @@ impl fmt::Display for Why {
             Self::Changed(Change::Claims) => "trust domain, user or scope changed",
             Self::HalfLife => "half of its life is over",
             Self::Unfinished => "a renewal was not finished",
-            Self::Again => "its table is in the configuration again",
+            Self::Again => "it can be made again",
             Self::Lost => "its private store was lost",
             Self::TooLong => "it would live longer than it is renewed",
         })

@@ -21,6 +21,10 @@ pub struct TokenFile {
     /// could not be made when its home answered at last, or its private store was lost.
     #[serde(default)]
     pub dropped: bool,
+    /// Whether it is being taken away, since no table makes it: that it is not there says nothing
+    /// of its user then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropping: bool,
     /// When a token that HTCondor reads before this one dies and has to be cleared
     /// away, in seconds since 1970 UTC.
     pub clear_at: Option<u64>,
@@ -59,6 +63,7 @@ impl TokenFile {
             moving_to: None,
             removed: false,
             dropped: false,
+            dropping: false,
             clear_at: None,
             tokens,
         }

@@ -26,7 +26,7 @@ fn stores(lab: &Lab) -> Vec<String> {
     names(&lab.config.run_dir.join("tokens"))
 }
 
-fn done(lab: &Lab) -> Vec<What> {
+pub(super) fn done(lab: &Lab) -> Vec<What> {
     let options = Options {
         every: Some(Duration::from_secs(15)),
         ..Options::default()
@@ -35,7 +35,7 @@ fn done(lab: &Lab) -> Vec<What> {
     report.actions.iter().map(|action| action.what).collect()
 }
 
-fn record(lab: &Lab, session: &Session) -> Record {
+pub(super) fn record(lab: &Lab, session: &Session) -> Record {
     let sessions = Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap();
     sessions.read(&session.record().name()).unwrap().unwrap()
 }
@@ -228,10 +228,10 @@ fn a_home_that_holds_the_lock_keeps_no_private_store_alive() {
     assert_eq!((lab.tokens(), lab.records()), (vec![], vec![]));
 }
 
-const TWO: &str = "[[token]]\nname = \"other\"\ntrust_domain = \"other.test\"\nkid = \"site\"\n\
+pub(super) const TWO: &str = "[[token]]\nname = \"other\"\ntrust_domain = \"other.test\"\nkid = \"site\"\n\
                    lifetime_unrenewed = \"10m\"\n[[token]]\nscope = [\"READ\"]\n";
 
-fn two() -> Lab {
+pub(super) fn two() -> Lab {
     let mut lab = Lab::in_memory();
     fs::write(lab.path("keys/site"), "the other key").unwrap();
     fs::set_permissions(lab.path("keys/site"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -247,7 +247,7 @@ fn open_two(lab: &Lab) -> Opened {
     open(&lab.config, &lab.host, wanted, &lab.log)
 }
 
-fn opened_two(lab: &Lab) -> Session {
+pub(super) fn opened_two(lab: &Lab) -> Session {
     match open_two(lab) {
         Opened::Yes(session) => *session,
         _ => panic!("it did not open: {:#?}", lab.log.lines()),
@@ -615,7 +615,7 @@ fn a_configuration_that_nobody_can_complete_changes_no_live_session() {
 }
 
 /// A session of two tokens: one that a schedd signs, asked by a script, and one of the key.
-fn with_schedd(lab: &mut Lab) -> (Session, PathBuf) {
+pub(super) fn with_schedd(lab: &mut Lab) -> (Session, PathBuf) {
     let path = fetcher(lab, &format!("echo {}", fetched(lab)));
     crate::stamp::promise(&lab.config.run_dir, lab.host.now() + 15).unwrap();
     lab.configure(&format!(

@@ -3,6 +3,7 @@
 //! Nothing is done to a session here, and doubt changes no session that lives.
 
 use super::{One, Turn};
+use crate::audit::Event;
 use crate::config::Table;
 use crate::error::{Error, Result};
 use crate::issuer::Issuer;
@@ -12,19 +13,14 @@ use crate::reconcile::due::{self, FileNeed, Need, Seen, Sign, Why};
 use crate::record::{Phase, Place, Record, TokenFile};
 
 impl One<'_> {
-    pub(super) fn need(&mut self, record: &Record) -> Result<Need> {
-        let seen = Seen {
-            is_held: self.is_held(&record.holder)?,
-            has_processes: self.has_processes(record)?,
-            sign: self.sign(record.session),
-        };
-        if let Some(event) = due::end(record, seen) {
+    pub(super) fn need(&mut self, record: &Record, sign: Option<Sign>) -> Result<Need> {
+        if let Some(event) = self.end(record, sign)? {
             return Ok(Need::End(event));
         }
         if record.is_removed() {
             return Ok(Need::Nothing);
         }
-        if seen.sign == Some(Sign::Pending) {
+        if sign == Some(Sign::Pending) {
             let can_write = self.run.options.broken.is_none() && !self.is_held_back(record);
             return Ok(if can_write {
                 Need::Write
@@ -43,6 +39,16 @@ impl One<'_> {
         } else {
             Need::Nothing
         })
+    }
+
+    /// Whether a session has ended, as what, with this sign beside its record.
+    pub(super) fn end(&mut self, record: &Record, sign: Option<Sign>) -> Result<Option<Event>> {
+        let seen = Seen {
+            is_held: self.is_held(&record.holder)?,
+            has_processes: self.has_processes(record)?,
+            sign,
+        };
+        Ok(due::end(record, seen))
     }
 
     /// What the token files of a session need; without its issuer a file needs nothing,
@@ -110,7 +116,7 @@ impl One<'_> {
             );
             return Ok(None);
         }
-        if file.dropped {
+        if file.dropped || file.dropping {
             return Ok(Some(FileNeed::Renew(Why::Again)));
         }
         if is_lost {
@@ -127,7 +133,8 @@ impl One<'_> {
         policy::tables(self.run.config, user, login, &is_in_group)
     }
 
-    fn sign(&self, session: SessionId) -> Option<Sign> {
+    /// What lay beside its record when the user's were listed.
+    pub(super) fn sign(&self, session: SessionId) -> Option<Sign> {
         if self.listing.ended.contains(&session) {
             Some(Sign::Ended)
         } else {

@@ -121,7 +121,10 @@ impl One<'_> {
         };
         let user = record.user.name.clone();
         let named = |error| (Some(user.clone()), error);
-        match self.need(&record).map_err(named)? {
+        match self
+            .need(&record, self.sign(record.session))
+            .map_err(named)?
+        {
             Need::Nothing => {
                 let is_private = record.place == Place::Private && !record.is_removed();
                 // Where a home is in trouble, once in a while is enough.

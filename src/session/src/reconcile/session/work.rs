@@ -13,7 +13,7 @@ use crate::issuer::Request;
 use crate::open::log_removed;
 use crate::policy::table_named;
 use crate::reconcile::What;
-use crate::reconcile::due::{FileNeed, Need, Why};
+use crate::reconcile::due::{FileNeed, Need, Sign, Why};
 use crate::record::{Place, Record, RecordName, TokenFile};
 use crate::state::Locked;
 
@@ -34,7 +34,13 @@ impl One<'_> {
             }
         };
         let mut record = locked.read()?;
-        match self.need(&record)? {
+        // What lay beside the record when the user's were listed may have gone since, or come.
+        let sign = if locked.is_ended() {
+            Some(Sign::Ended)
+        } else {
+            locked.is_pending().then_some(Sign::Pending)
+        };
+        match self.need(&record, sign)? {
             Need::Nothing => Ok(()),
             need @ Need::End(event) => {
                 ending::end(locked, &record, event, self.deadline, &self.journal())?;
@@ -57,7 +63,8 @@ impl One<'_> {
         let Some(record) = self.sessions.read(name)? else {
             return Ok(());
         };
-        if record.place == Place::Private && matches!(self.need(&record)?, Need::End(_)) {
+        if record.place == Place::Private && self.end(&record, self.sign(record.session))?.is_some()
+        {
             ending::clear_private(&record, None, self.deadline, &self.journal())?;
         }
         Ok(())
@@ -102,6 +109,12 @@ impl One<'_> {
         for (number, need) in needs {
             // One that fails, such as for its schedd, keeps no other from its turn.
             let done = self.file(locked, record, *number, *need);
+            if done.is_err()
+                && let Ok(current) = locked.read()
+            {
+                // What it noted before it failed, such as a name that it was about to give.
+                *record = current;
+            }
             let is_silent = matches!(done, Err(Error::HomeTimeout { .. }));
             result = result.and(done);
             if is_silent {
@@ -143,7 +156,7 @@ impl One<'_> {
         let contents = self.mint(&mut next, number, job)?;
         let missing = if job == Job::Late {
             Missing::NeverWritten
-        } else if record.files[number].dropped {
+        } else if record.files[number].dropped || record.files[number].dropping {
             Missing::Dropped
         } else if record.files[number].is_overdue(self.run.host.now()) {
             Missing::Expired
@@ -175,6 +188,7 @@ impl One<'_> {
             self.note(job, &next, number);
         }
         next.files[number].dropped = false;
+        next.files[number].dropping = false;
         next.files[number].clear_at = written.in_the_way_at;
         next.home_id = written.home_id.or(next.home_id);
         locked.replace(&next)?;

@@ -136,6 +136,12 @@ impl One<'_> {
         record: &mut Record,
         number: usize,
     ) -> Result<()> {
+        // Noted before it is done: who is killed in between has it done once more, and does not take
+        // the file for one that its user removed.
+        let was_begun = std::mem::replace(&mut record.files[number].dropping, true);
+        if !was_begun {
+            locked.replace(record)?;
+        }
         let names: Vec<TokenName> = record.files[number].names().collect();
         let (home, known, dir) = (record.user.home.clone(), record.home_id, record.directory());
         let (place, share) = (record.place, locked.share());
@@ -151,7 +157,8 @@ impl One<'_> {
         record.home_id = home_id.or(record.home_id);
         let file = &mut record.files[number];
         // Whoever took it away before gets no other when the table is back.
-        file.removed = !was_there && !file.is_overdue(self.run.host.now());
+        file.removed = !was_begun && !was_there && !file.is_overdue(self.run.host.now());
+        file.dropping = false;
         file.dropped = true;
         file.moving_to = None;
         locked.replace(record)?;

@@ -13,7 +13,7 @@ use crate::close::{Closed, Session};
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::linger::Trace;
-use crate::open::{Opened, open};
+use crate::open::{Opened, Wanted, open};
 use crate::record::Record;
 use crate::testing::{Lab, wanted};
 

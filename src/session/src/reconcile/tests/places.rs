@@ -168,3 +168,31 @@ fn a_host_that_was_given_no_new_key_stays_behind_others() {
     let names = [&other, &session].map(|session| session.record().file().to_string());
     assert_eq!(lab.tokens(), names);
 }
+
+#[test]
+fn a_move_that_fails_is_not_forgotten_by_what_comes_after_it() {
+    let mut lab = Lab::new();
+    lab.configure("[[token]]\nname = \"other\"\n[[token]]\n");
+    stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let both = |lab: &Lab| Wanted {
+        tables: vec![0, 1],
+        ..wanted(lab.opening())
+    };
+    let Opened::Yes(session) = open(&lab.config, &lab.host, both(&lab), &lab.log) else {
+        panic!("it did not open")
+    };
+    let theirs = opened_on_ap2(&lab, 1).record().file().clone();
+    // In the way of the file that the first of the two is to be moved to.
+    let to = session.record().files[0].name.in_front_of(&theirs, 0);
+    let tokens_d = lab.path("home/.condor/tokens.d");
+    fs::create_dir(tokens_d.join(format!(".{to}"))).unwrap();
+    replace_key(&lab, "POOL", "the next key");
+    pass(&mut lab, 100);
+    assert!(done(&lab).contains(&What::Failed));
+    assert_eq!(record(&lab, &session).files[0].moving_to, Some(to.clone()));
+    fs::remove_dir(tokens_d.join(format!(".{to}"))).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(record(&lab, &session).files[0].name, to);
+    session.close(&lab.host, &lab.log).unwrap();
+    assert_eq!(lab.tokens(), [theirs.to_string()]);
+}
