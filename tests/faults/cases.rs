@@ -67,6 +67,9 @@ pub(crate) const FIRST: &str = "first login";
 /// Every token is due for renewal.
 pub(crate) const REPLACED: &str = "key replaced";
 
+/// A session that lives was ended, and not all of it went.
+const ENDED: &str = "one that lives was ended";
+
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {
     let case = |action, store, situation, prepare: Prepare| Case {
@@ -89,6 +92,7 @@ pub(crate) fn all() -> Vec<Case> {
         |stand| stand.forget_answers(),
         |stand| stand.replace_key(),
     );
+    let end_in_vain: Prepare = |stand| stand.end_in_vain();
     let mut cases = vec![
         case(OPEN, HOME, "", nothing),
         case(OPEN, HOME, "after one that was killed", leave),
@@ -103,6 +107,7 @@ pub(crate) fn all() -> Vec<Case> {
         case(Action::Reconcile, HOME, REPLACED, replace_key),
         case(Action::Reconcile, PRIVATE, "one ended", leave),
         case(Action::Reconcile, PRIVATE, REPLACED, replace_key),
+        case(Action::Reconcile, PRIVATE, ENDED, end_in_vain),
         case(Action::Reconcile, SCHEDD, REPLACED, replace_key),
         case(Action::Reconcile, DISCOVERED, REPLACED, |stand| {
             stand.forget_answers();

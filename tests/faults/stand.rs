@@ -1,7 +1,8 @@
 //! A scratch host on which one case is run again and again.
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pam_idtoken_tests::faults::{Fault, Host, Plan, Position, Seen};
 use pam_idtoken_tests::host::Step::Open;
@@ -19,6 +20,8 @@ pub(crate) struct Stand<'a> {
     pub(crate) case: &'a Case,
     pub(crate) host: Host,
     _live: Vec<Running<'a>>,
+    /// One of alice's that lives and has ended.
+    ended: RefCell<Option<Running<'a>>>,
     pub(crate) before: Inventory,
 }
 
@@ -44,6 +47,7 @@ pub(crate) fn with_stand<T>(case: &Case, work: impl FnOnce(&mut Stand<'_>) -> T)
         lab: &lab,
         case,
         _live: live,
+        ended: RefCell::default(),
         before: Inventory::default(),
     };
     // The directories that a first session makes are there from now on.
@@ -59,6 +63,16 @@ impl Stand<'_> {
     /// A session that nobody closes.
     pub(crate) fn leave(&self) {
         self.host.leave();
+    }
+
+    /// A session that an administrator has ended, and that goes on; its token could not be removed.
+    pub(crate) fn end_in_vain(&self) {
+        self.ended.replace(Some(self.lab.stay("alice", &[Open(0)])));
+        let new = Inventory::of(self.lab).since(&self.before, true);
+        let mut new = new.iter().filter_map(|what| what.strip_prefix("left: "));
+        let is_record = |name: &&str| Path::new(name).extension().is_some_and(|it| it == "json");
+        let record = new.find(is_record).unwrap();
+        fs::write(self.lab.path(record).with_extension("ended"), "").unwrap();
     }
 
     /// HTCondor has to be asked anew.

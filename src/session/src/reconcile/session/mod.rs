@@ -181,7 +181,9 @@ impl One<'_> {
     /// beside records that are gone.
     fn tidy(&mut self) -> Result<()> {
         for name in &self.listing.signed {
-            if !self.sessions.has(name) && !self.run.options.dry_run {
+            // Neither listed nor there: a sign that goes by mistake would let a session go on.
+            let is_listed = self.listing.records.contains(name);
+            if !is_listed && !self.sessions.has(name) && !self.run.options.dry_run {
                 self.sessions.remove_leftovers(name)?;
             }
         }
