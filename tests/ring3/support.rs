@@ -1,7 +1,8 @@
-//! What several themes need: the claims of a session, times, programs that are not as they should be.
+//! What several themes need: the claims of a session, what is left of it, programs that are not as they should be.
 
 use std::time::{Duration, Instant};
 
+use pam_idtoken_tests::clock::wait_until_none;
 use pam_idtoken_tests::pool::{Host, Pool, Ssh};
 
 /// Else a client on the daemon's own host needs no token.
@@ -59,6 +60,20 @@ pub(crate) fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let result = what();
     (result, started.elapsed())
+}
+
+/// What records of sessions are left on a host.
+pub(crate) const RECORDS: &str =
+    "test ! -d /var/lib/pam_idtoken || find /var/lib/pam_idtoken -path '*/sessions/*' -type f";
+
+/// Waits until a script finds nothing on a host. A client of ssh may return before sshd has closed the
+/// session, a record goes after its token, and find fails where what it has seen goes.
+#[track_caller]
+pub(crate) fn wait_until_it_finds_nothing(host: &Host, script: &str) {
+    wait_until_none(Duration::from_secs(10), || {
+        let found = host.run(&["sh", "-ec", script]);
+        (!found.ok || !found.stdout.is_empty()).then_some(found)
+    });
 }
 
 /// A program of a host that is another one, or none, until the value is dropped.

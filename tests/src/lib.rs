@@ -1,6 +1,7 @@
 //! What rings 2 and 3, the demonstrations and the benchmark are made of.
 
 pub mod bench;
+pub mod clock;
 pub mod command;
 pub mod documents;
 pub mod faults;

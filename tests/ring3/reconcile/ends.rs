@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use pam_idtoken_tests::clock::wait_for;
 use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
 
-use super::{PERIOD, commands_the_pool, ready, ready_for_changes, rows, wait_for};
-use crate::support::PRIVATE;
+use super::{
+    PERIOD, Without, commands_the_pool, ready, ready_for_changes, rows, wait_until_it_has_none,
+};
+use crate::support::{PRIVATE, RECORDS, wait_until_it_finds_nothing};
 
 pub(super) fn killed(pool: &Pool) {
     ready(pool);
@@ -22,17 +25,25 @@ pub(super) fn killed(pool: &Pool) {
     let line = ap1.wait_for_log(&cursor, "ended without a close");
     assert!(line.starts_with("pam_idtoken(reconcile): "), "{line}");
     assert!(line.contains(row["jti"][0].as_str().unwrap()), "{line}");
-    assert!(rows(ap1, "dave").is_empty());
+    wait_until_it_has_none(ap1, "dave");
 }
 
 pub(super) fn killed_at_random(pool: &Pool) {
     ready(pool);
     let ap2 = pool.host("ap2");
-    ap2.sh("systemctl stop pam_idtoken-reconcile.timer pam_idtoken-reconcile.path");
+    let stopped = Without::units(ap2, &["timer", "path"]);
+    // sshd's privileged process and the one that is the user.
+    let title = "sshd-session: dave";
+    let none_is_left = || {
+        wait_for("the last login is over", Duration::from_secs(10), || {
+            ap2.processes(title).is_empty()
+        });
+    };
     let (mut killed, mut round) = (0, 0_u64);
     while killed < 50 {
         round += 1;
         assert!(round < 300, "only {killed} of 300 logins were killed");
+        none_is_left();
         let mut login = pool
             .ssh("dave", "ap2")
             .command(60)
@@ -42,9 +53,7 @@ pub(super) fn killed_at_random(pool: &Pool) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // sshd's privileged process and the one that is the user; opening and closing are
-        // within some 100 ms of the first's having its title.
-        let title = "sshd-session: dave";
+        // Opening and closing are within some 100 ms of the first's having its title.
         wait_for("a login", Duration::from_secs(10), || {
             !ap2.processes(title).is_empty() || login.try_wait().unwrap().is_some()
         });
@@ -56,11 +65,12 @@ pub(super) fn killed_at_random(pool: &Pool) {
         killed += u32::from(hits.flatten().count() > 0);
         login.wait().unwrap();
     }
+    none_is_left();
     let said = ap2.run(&["idtokenctl", "reconcile"]).must().stdout;
     assert_eq!(pool.tokens("dave"), Vec::<String>::new(), "{said}");
-    let left = ap2.sh("find /var/lib/pam_idtoken/sessions -type f");
+    let left = ap2.sh(RECORDS);
     assert_eq!(left, "", "{said}");
-    ap2.sh("systemctl start pam_idtoken-reconcile.timer pam_idtoken-reconcile.path");
+    drop(stopped);
 }
 
 pub(super) fn broken_configuration(pool: &Pool) {
@@ -73,7 +83,7 @@ pub(super) fn broken_configuration(pool: &Pool) {
     wait_for("the token goes", PERIOD, || pool.tokens("dave").is_empty());
     // It is said at the end of the run.
     let errors = "journalctl -q --no-pager -o cat -p err -u pam_idtoken-reconcile.service";
-    wait_for("the reason", Duration::from_secs(5), || {
+    wait_for("the reason", Duration::from_secs(20), || {
         let said = ap2.sh(errors);
         said.contains("unknown field `lifetme`") && said.contains("nothing was renewed")
     });
@@ -95,7 +105,7 @@ pub(super) fn lingering(pool: &Pool) {
     let start = "LC_ALL=C.UTF-8 tmux new-session -d 'sleep 1000'";
     pool.ssh("bob", "ap1").run(start).must();
     // The client of ssh may be back before sshd has closed the session.
-    wait_for("the session lingers", Duration::from_secs(5), || {
+    wait_for("the session lingers", Duration::from_secs(20), || {
         rows(ap1, "bob")
             .iter()
             .any(|row| row["state"] == "lingering")
@@ -120,7 +130,7 @@ pub(super) fn lingering(pool: &Pool) {
     pool.wait_for_tokens("bob", 1);
     ap1.sh("runuser -u bob -- tmux kill-server");
     wait_for("the token goes", PERIOD, || pool.tokens("bob").is_empty());
-    assert!(rows(ap1, "bob").is_empty());
+    wait_until_it_has_none(ap1, "bob");
 }
 
 pub(super) fn stolen(pool: &Pool) {
@@ -144,6 +154,21 @@ pub(super) fn stolen(pool: &Pool) {
     ap1.sh("rm -r /home/dave/stolen");
 }
 
+/// When the first line with this part was sent to the journal since the boot, in microseconds: what comes
+/// to it in two ways is not kept in the order in which it was sent.
+#[track_caller]
+fn first_told(host: &Host, part: &str) -> u64 {
+    let told = host.sh(&format!(
+        "journalctl -b -q --no-pager -o json --output-fields=MESSAGE,_SOURCE_REALTIME_TIMESTAMP -g '{part}'"
+    ));
+    let sent = |line: &str| -> Option<u64> {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        entry["_SOURCE_REALTIME_TIMESTAMP"].as_str()?.parse().ok()
+    };
+    let first = told.lines().filter_map(sent).min();
+    first.unwrap_or_else(|| panic!("when was {part:?} sent? {told}"))
+}
+
 pub(super) fn power_cut(pool: &Pool) {
     ready_for_changes(pool);
     let here = pool.ssh("alice", "ap1").stay();
@@ -162,7 +187,7 @@ pub(super) fn power_cut(pool: &Pool) {
         "nobody was there to remove it"
     );
     ap1.power_on();
-    wait_for("its token goes", Duration::from_secs(30), || {
+    wait_for("its token goes", Duration::from_secs(90), || {
         pool.tokens("alice").len() == 1
     });
     assert!(pool.tokens("alice")[0].contains("-ap2-"));
@@ -172,20 +197,20 @@ pub(super) fn power_cut(pool: &Pool) {
         ["running\n", "degraded\n"].contains(&state.as_str())
     });
     // Before anybody could log in.
-    let order = ap1.sh("for unit in pam_idtoken-reconcile systemd-user-sessions; do
-             systemctl show -P ExecMainExitTimestampMonotonic $unit; done");
-    let times: Vec<u64> = order.lines().map(|line| line.parse().unwrap()).collect();
-    assert!(times[0] > 0 && times[1] > 0, "{order}");
-    let first = ap1.sh(
-        "journalctl -b -q -o short-monotonic --no-pager | grep -n 'ended without a close\\|user-sessions' ",
-    );
-    let lines: Vec<&str> = first.lines().collect();
-    assert!(lines[0].contains("ended without a close"), "{first}");
+    for unit in ["pam_idtoken-reconcile", "systemd-user-sessions"] {
+        // It is 0 while a run is under way.
+        let show = format!("systemctl show -P ExecMainExitTimestampMonotonic {unit}");
+        let has_ended = |at: &str| at.trim().parse::<u64>().is_ok_and(|at| at > 0);
+        wait_for(unit, PERIOD, || has_ended(&ap1.sh(&show)));
+    }
+    let ended = first_told(ap1, "ended without a close");
+    let may_log_in = first_told(ap1, "user-sessions");
+    assert!(ended < may_log_in, "{ended} and not before {may_log_in}");
     assert!(commands_the_pool(pool.host("ap2"), "alice"));
     there.end();
     pool.wait_for_tokens("alice", 0);
     ap1.sh(&format!(
         "findmnt -t tmpfs --mountpoint {PRIVATE}; test -z \"$(ls -A {PRIVATE})\""
     ));
-    assert_eq!(ap1.sh("find /var/lib/pam_idtoken/sessions -type f"), "");
+    wait_until_it_finds_nothing(ap1, RECORDS);
 }

@@ -3,17 +3,33 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use pam_idtoken_tests::clock::wait_for;
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use super::sampler::{good, sampling};
-use super::{PERIOD, commands_the_pool, ready_for_changes, rows, wait_for};
+use super::{PERIOD, Without, commands_the_pool, ready_for_changes, rows};
+
+/// The path unit starts a run at once.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// How long that may take on a busy machine.
+const LATEST: Duration = Duration::from_secs(20);
+
+/// The names of a user's tokens, without the file that a renewal under way writes.
+fn tokens(pool: &Pool, user: &str) -> Vec<String> {
+    let mut names = pool.tokens(user);
+    names.retain(|name| name.starts_with("0-session-"));
+    names
+}
 
 pub(super) fn pool_replaced(pool: &Pool) {
     ready_for_changes(pool);
     let sessions = [("ap2", "bob"), ("ap1", "alice")];
     let open = sessions.map(|(host, user)| pool.ssh(user, host).stay());
-    let tokens = || sessions.map(|(_, user)| pool.tokens(user));
+    let tokens = || sessions.map(|(_, user)| tokens(pool, user));
     let before = tokens();
+    // Nobody but the path unit is there to renew them.
+    let timers = sessions.map(|(host, _)| Without::units(pool.host(host), &["timer"]));
+    let mut soonest = LATEST;
     for round in 0..3 {
         let secret = format!("the pool's key number {round}");
         pool.write_key("cm", "POOL", &secret);
@@ -26,11 +42,15 @@ pub(super) fn pool_replaced(pool: &Pool) {
             let works = || ask(&ping).all().contains("succeeded");
             assert!(!works(), "{user} has a token of the old key");
             pool.write_key(host.name(), "POOL", &secret);
-            let took = wait_for(user, Duration::from_secs(2), works);
+            let took = wait_for(user, LATEST, works);
             println!("{user} on {} again after {took:?}", host.name());
+            soonest = soonest.min(took);
             ask("condor_q -global").must();
         }
     }
+    // A busy machine is not late six times.
+    assert!(soonest < AT_ONCE, "never before {soonest:?}");
+    drop(timers);
     assert_eq!(tokens(), before, "in the same files");
     for session in open {
         session.end();
@@ -43,8 +63,8 @@ pub(super) fn named_key_replaced(pool: &Pool) {
         pool.host(host).configure("kid = [\"next\", \"site\"]\n");
     }
     let sample = |user, host| {
-        let mut command: Command = pool.ssh(user, host).command(120);
-        command.arg(sampling(90)).stdin(Stdio::null());
+        let mut command: Command = pool.ssh(user, host).command(360);
+        command.arg(sampling(300)).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
@@ -66,10 +86,10 @@ pub(super) fn named_key_replaced(pool: &Pool) {
         // The samples go on for as long as it took.
         std::fs::write(pool.home(user).join("enough"), "").unwrap();
         let said = sample.wait_with_output().unwrap();
+        std::fs::remove_file(pool.home(user).join("enough")).unwrap();
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.contains("asked to stop"), "too early: {said}");
-        assert!(good(&said) >= 15, "{said}");
-        std::fs::remove_file(pool.home(user).join("enough")).unwrap();
+        assert!(good(&said) >= 5, "{said}");
     }
     for host in ["cm", "ap1", "ap2"] {
         pool.write_key(host, "site", "a key of the site");
@@ -89,16 +109,15 @@ pub(super) fn stopped_home(pool: &Pool) {
     ];
     let text = |user: &str| {
         let dir = pool.home(user).join(".condor/tokens.d");
-        std::fs::read(dir.join(&pool.tokens(user)[0])).unwrap()
+        std::fs::read(dir.join(&tokens(pool, user)[0])).unwrap()
     };
     let before = (text("carol"), text("alice"));
+    let timer = Without::units(ap1, &["timer"]);
     ap1.sh("pkill -STOP bindfs");
     for host in ["cm", "ap2", "ap1"] {
         pool.write_key(host, "POOL", "a key while a home is stopped");
     }
-    wait_for("alice is renewed", Duration::from_secs(2), || {
-        text("alice") != before.1
-    });
+    wait_for("alice is renewed", LATEST, || text("alice") != before.1);
     // Its own run is over by now, and some more.
     std::thread::sleep(Duration::from_secs(5));
     assert!(text("carol") == before.0, "who renewed it?");
@@ -110,6 +129,7 @@ pub(super) fn stopped_home(pool: &Pool) {
         said.all()
     );
     ap1.sh("pkill -CONT bindfs");
+    drop(timer);
     wait_for("carol is renewed", PERIOD, || text("carol") != before.0);
     assert!(commands_the_pool(ap1, "carol"));
     for session in sessions {

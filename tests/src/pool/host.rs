@@ -5,13 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::machine::{
     Running, inside, inside_for, plug_in, power_on, remove_control_group, unplug,
 };
 use super::plan::{Place, Role};
 use super::{Build, path};
+use crate::clock::wait_until_none;
 use crate::command::{Answer, must, run};
 use crate::secrets::Said;
 use crate::signal;
@@ -208,7 +209,8 @@ impl Host {
 
     /// A place in the log to read on from.
     pub fn log_cursor(&self) -> String {
-        let text = self.sh("journalctl -q -n 0 --show-cursor");
+        // What was said before is not said after it.
+        let text = self.sh("journalctl --sync; journalctl -q -n 0 --show-cursor");
         text.trim().trim_start_matches("-- cursor: ").to_owned()
     }
 
@@ -228,15 +230,13 @@ impl Host {
     /// Waits for a line of the module that has this part.
     #[track_caller]
     pub fn wait_for_log(&self, cursor: &str, part: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
+        let mut found = None;
+        wait_until_none(Duration::from_secs(10), || {
             let lines = self.log_since(cursor);
-            if let Some(line) = lines.iter().find(|line| line.contains(part)) {
-                return line.clone();
-            }
-            assert!(Instant::now() < end, "no line with {part:?} in {lines:#?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            found = lines.iter().find(|line| line.contains(part)).cloned();
+            (found.is_none()).then(|| format!("no line with {part:?} in {lines:#?}"))
+        });
+        found.unwrap()
     }
 
     pub(super) fn place(&self) -> &Place {

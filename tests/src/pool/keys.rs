@@ -8,10 +8,13 @@ use super::Pool;
 pub const KEYS: &str = "/etc/condor/passwords.d";
 
 impl Pool {
-    /// Puts a signing key on a host, as an administrator would.
+    /// Puts a signing key on a host, as an administrator would: whoever watches the directory sees
+    /// one change, after which it is there.
     pub fn write_key(&self, host: &str, name: &str, secret: &str) {
-        self.host(host)
-            .write(&format!("{KEYS}/{name}"), secret, 0o600);
+        let host = self.host(host);
+        let beside = format!("{KEYS}.new");
+        host.write(&beside, secret, 0o600);
+        host.sh(&format!("mv {beside} {KEYS}/{name}"));
     }
 
     /// Takes a signing key from a host.

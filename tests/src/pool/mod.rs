@@ -25,6 +25,7 @@ pub use plan::{DOMAIN, Named, Plan, Role};
 pub use root::Suite;
 pub use ssh::{Ssh, Stay, Told};
 
+use crate::clock::wait_until_none;
 use crate::command::must;
 use crate::host::Squash;
 
@@ -214,16 +215,12 @@ impl Pool {
     /// Waits until a user has this many files in tokens.d; says what is there otherwise.
     ///
     /// A client of ssh may return before sshd has closed the session.
+    #[track_caller]
     pub fn wait_for_tokens(&self, user: &str, count: usize) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while self.tokens(user).len() != count {
-            assert!(
-                Instant::now() < end,
-                "{user} has {:?}, not {count}",
-                self.tokens(user)
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until_none(Duration::from_secs(10), || {
+            let tokens = self.tokens(user);
+            (tokens.len() != count).then(|| format!("{user} has {tokens:?}, not {count}"))
+        });
     }
 
     /// Waits until all access points are in the collector and every sshd answers.
@@ -282,8 +279,9 @@ impl Pool {
         for host in &mut self.hosts {
             host.take_down();
         }
-        network::bridge_down(self.net);
         let _ = fs::remove_dir_all(&self.dir);
+        // Last: the bridge reserves the number, and with it the directory.
+        network::bridge_down(self.net);
     }
 }
 
