@@ -60,6 +60,8 @@ fn gets_a_token(pool: &Pool, user: &str) {
         ap1.log_since(&cursor)
     );
     pool.wait_for_tokens(user, 0);
+    // Else it is told to whoever logs in next.
+    ap1.wait_for_log(&cursor, "token closed");
 }
 
 fn root(pool: &Pool) {

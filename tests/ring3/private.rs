@@ -7,7 +7,7 @@ use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
 
 use crate::Test;
 use crate::condor::{global, status, token_list};
-use crate::support::{PRIVATE, both_accept, pings};
+use crate::support::{PRIVATE, RECORDS, both_accept, pings, wait_until_it_finds_nothing};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -38,21 +38,19 @@ fn prepare(pool: &Pool) -> &Host {
     ap1
 }
 
-/// All that is in private stores.
-fn stores(host: &Host) -> String {
-    host.sh(&format!(
-        "test ! -d {PRIVATE} || find {PRIVATE} -mindepth 1"
-    ))
+fn find_stores() -> String {
+    format!("test ! -d {PRIVATE} || find {PRIVATE} -mindepth 1")
 }
 
-/// A client of ssh may return before sshd has closed the session.
+/// All that is in private stores.
+fn stores(host: &Host) -> String {
+    host.sh(&find_stores())
+}
+
 #[track_caller]
 fn wait_until_nothing_is_left(host: &Host) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !stores(host).is_empty() {
-        assert!(Instant::now() < end, "{}", stores(host));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until_it_finds_nothing(host, &find_stores());
+    wait_until_it_finds_nothing(host, RECORDS);
 }
 
 fn user_guide(pool: &Pool) {
@@ -101,12 +99,12 @@ fn copies(pool: &Pool) {
     }
     wait_until_nothing_is_left(ap1);
     let mut sftp = carol
-        .command(20)
+        .command(60)
         .args(["-s", "sftp"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(20);
     let variable =
         format!("tr '\\0' '\\n' </proc/$(pgrep -u carol sftp-server)/environ | grep ^{VARIABLE}=");
     let has_it = loop {
@@ -207,5 +205,5 @@ fn killed(pool: &Pool) {
     );
     let said = ap1.run(&["idtokenctl", "reconcile"]).must().stdout;
     assert_eq!(stores(ap1), "", "{said}");
-    assert_eq!(ap1.sh("find /var/lib/pam_idtoken/sessions -type f"), "");
+    assert_eq!(ap1.sh(RECORDS), "");
 }

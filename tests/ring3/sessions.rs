@@ -3,6 +3,7 @@
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use crate::Test;
+use crate::support::{RECORDS, wait_until_it_finds_nothing};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -51,6 +52,7 @@ fn private_and_valid(pool: &Pool) {
     assert_eq!(lines[1], "700 alice directory /home/alice/.condor/tokens.d");
     assert_eq!(lines[2], "700 alice directory /home/alice/.condor");
     pool.wait_for_tokens("alice", 0);
+    wait_until_it_finds_nothing(pool.host("ap1"), RECORDS);
 
     let session = pool.ssh("alice", "ap1").stay();
     let name = &pool.tokens("alice")[0];
@@ -89,10 +91,7 @@ fn nothing_is_left(pool: &Pool) {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert!(names.is_empty(), "{names:?}");
-    let records = pool
-        .host("ap1")
-        .sh("find /var/lib/pam_idtoken/sessions -type f");
-    assert_eq!(records, "");
+    wait_until_it_finds_nothing(pool.host("ap1"), RECORDS);
 }
 
 /// Runs a command that needs a token, in a session that is already open.

@@ -3,7 +3,7 @@
 use pam_idtoken_tests::pool::{DOMAIN, Pool};
 
 use super::mended;
-use crate::support::PRIVATE;
+use crate::support::{PRIVATE, wait_until_it_finds_nothing};
 
 /// Breaks the home by a script, logs in, mends it by another: the session has its token and HTCondor
 /// finds it, the user is told nothing, the log and the tool say why.
@@ -44,7 +44,7 @@ fn falls_back(pool: &Pool, user: &str, breaking: &str, mending: &str, why: &str)
         "{}",
         check.all()
     );
-    assert_eq!(ap1.sh(&format!("find {PRIVATE} -mindepth 1")), "");
+    wait_until_it_finds_nothing(ap1, &format!("find {PRIVATE} -mindepth 1"));
     mended(pool, user);
 }
 

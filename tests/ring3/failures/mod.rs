@@ -8,6 +8,7 @@ mod state;
 use pam_idtoken_tests::pool::Pool;
 
 use crate::Test;
+use crate::support::{RECORDS, wait_until_it_finds_nothing};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -138,8 +139,7 @@ fn mended(pool: &Pool, user: &str) {
         assert_eq!(seen.lines().count(), 1, "{seen}");
         pool.wait_for_tokens(user, 0);
     }
-    let left = ap1.sh(&format!("find {STATE} -path '*/sessions/*' -type f"));
-    assert_eq!(left, "");
+    wait_until_it_finds_nothing(ap1, RECORDS);
 }
 
 fn with_config(pool: &Pool, breaking: &str, why: &str) {
