@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use pam_idtoken_tests::clock::{once_within, timed};
 use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
 
 use crate::Test;
-use crate::support::{Replaced, both_accept, only_claims, pings, timed};
+use crate::support::{Replaced, both_accept, only_claims, pings};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -99,43 +100,55 @@ fn logins(pool: &Pool, ap1: &Host) -> Logins {
     }
 }
 
-/// Logins while the tool is so: with what HTCondor said before, and without.
+/// Logins while the tool is so: with what HTCondor said before, and without. The first takes as much
+/// longer as is said, the second no longer than usual.
 #[track_caller]
 fn with_tool(pool: &Pool, script: Option<&str>, why: &str, longest: Duration) {
-    let ap1 = pool.host("ap1");
-    ap1.unconfigure();
+    pool.host("ap1").unconfigure();
     for is_known in [true, false] {
-        let usual = *logins(pool, ap1).took.iter().max().unwrap();
-        let replaced = Replaced::by(ap1, TOOL, script);
-        if !is_known {
-            ap1.sh(&format!("rm {CACHE}"));
-        }
-        let logins = logins(pool, ap1);
-        drop(replaced);
-        assert_eq!(logins.have_tokens, [is_known; 2], "{:?}", logins.lines);
-        let expected = if is_known {
-            "HTCondor was asked in vain user=alice: what HTCondor said before is used"
-        } else {
-            "no token for user=alice: trust_domain is not set, and HTCondor was asked in vain"
-        };
-        for lines in &logins.lines {
-            let said = lines
-                .iter()
-                .filter(|l| l.contains(expected) && l.contains(why));
-            assert_eq!(said.count(), 1, "{lines:#?}");
-        }
-        let [first, second] = logins.took;
-        println!("{why}: {usual:?}, then {first:?} and {second:?}");
-        assert!(
-            first < usual + longest + NOTHING,
-            "{first:?} and not {usual:?}"
-        );
-        assert!(second < usual + NOTHING, "{second:?} and not {usual:?}");
+        once_within(NOTHING, || {
+            let (usual, [first, second]) = logins_with_tool(pool, script, why, is_known);
+            println!("{why}: {usual:?}, then {first:?} and {second:?}");
+            let delayed = first.saturating_sub(longest).max(second);
+            delayed.saturating_sub(usual)
+        });
     }
 }
 
+/// How long a login takes that knows nothing of the tool's replacement, and two that find it; whether
+/// these have a token and what is said of them is looked at.
+#[track_caller]
+fn logins_with_tool(
+    pool: &Pool,
+    script: Option<&str>,
+    why: &str,
+    is_known: bool,
+) -> (Duration, [Duration; 2]) {
+    let ap1 = pool.host("ap1");
+    let usual = *logins(pool, ap1).took.iter().max().unwrap();
+    let replaced = Replaced::by(ap1, TOOL, script);
+    if !is_known {
+        ap1.sh(&format!("rm {CACHE}"));
+    }
+    let logins = logins(pool, ap1);
+    drop(replaced);
+    assert_eq!(logins.have_tokens, [is_known; 2], "{:?}", logins.lines);
+    let expected = if is_known {
+        "HTCondor was asked in vain user=alice: what HTCondor said before is used"
+    } else {
+        "no token for user=alice: trust_domain is not set, and HTCondor was asked in vain"
+    };
+    for lines in &logins.lines {
+        let said = lines
+            .iter()
+            .filter(|l| l.contains(expected) && l.contains(why));
+        assert_eq!(said.count(), 1, "{lines:#?}");
+    }
+    (usual, logins.took)
+}
+
 fn hangs(pool: &Pool) {
-    let why = format!("{TOOL} did not end within 1");
+    let why = format!("{TOOL} did not end within ");
     with_tool(pool, Some("exec sleep 1000"), &why, TIMEOUT);
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use pam_idtoken_tests::clock::{once_within, timed, wait_for, wait_until_none};
 use pam_idtoken_tests::pool::{DOMAIN, Host, Pool};
 
 use crate::Test;
-use crate::support::{Replaced, Stopped, TOKENS_ONLY, only_claims, timed};
+use crate::support::{Replaced, Stopped, TOKENS_ONLY, only_claims};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the schedd signs a token that commands the pool", signs),
@@ -29,6 +30,8 @@ pub(crate) const TESTS: &[Test] = &[
 
 const SCHEDD: &str = "issuer = \"schedd\"\n";
 const TOOL: &str = "/usr/bin/condor_token_fetch";
+/// The module's `timeout`.
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// By how much a login may take longer on a busy machine.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -68,12 +71,12 @@ fn token(pool: &Pool, user: &str) -> String {
 
 fn renewed(pool: &Pool) {
     let ap1 = pool.host("ap1");
-    ap1.configure_exactly(&format!("{SCHEDD}lifetime = \"8s\"\ntimeout = \"1s\"\n"));
+    ap1.configure_exactly(&format!("{SCHEDD}lifetime = \"12s\"\n"));
     let reconcile = || ap1.run(&["idtokenctl", "reconcile", "--every", "2s"]);
     reconcile().must();
     let session = pool.ssh("alice", "ap1").stay();
     let first = token(pool, "alice");
-    std::thread::sleep(Duration::from_millis(4100));
+    std::thread::sleep(Duration::from_millis(6100));
     let schedd = Stopped::of(ap1, "condor_schedd");
     let in_vain = reconcile();
     drop(schedd);
@@ -86,7 +89,7 @@ fn renewed(pool: &Pool) {
     let second = token(pool, "alice");
     assert!(second != first, "{said}");
     // The first has expired by now.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     let ping = format!("{TOKENS_ONLY}; condor_ping -type schedd -name ap2.{DOMAIN} WRITE");
     let works = ap1.run(&["runuser", "-u", "alice", "--", "bash", "-c", &ping]);
     session.end();
@@ -102,26 +105,25 @@ fn renewed(pool: &Pool) {
 fn stopped(pool: &Pool) {
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
     ap1.configure_exactly(SCHEDD);
-    let (_, usual) = timed(|| alice.log_in("true"));
-    let cursor = ap1.log_cursor();
-    let schedd = Stopped::of(ap1, "condor_schedd");
-    let (told, took) = timed(|| alice.log_in("ls ~/.condor/tokens.d; echo WELL''COME"));
-    drop(schedd);
-    let screen = &told.screen;
-    assert!(told.ok && screen.contains("WELLCOME"), "{screen}");
-    assert!(
-        !screen.contains("0-session-") && told.warnings() == 1,
-        "{screen}"
-    );
-    println!("{took:?} and not {usual:?}");
-    assert!(
-        took < usual + Duration::from_secs(3) + MARGIN,
-        "{took:?} and not {usual:?}"
-    );
-    ap1.wait_for_log(
-        &cursor,
-        &format!("no token for user=alice: {TOOL} got no token from the schedd: {TOOL} did not end within 2"),
-    );
+    once_within(TIMEOUT, || {
+        let (_, usual) = timed(|| alice.log_in("true"));
+        let cursor = ap1.log_cursor();
+        let schedd = Stopped::of(ap1, "condor_schedd");
+        let (told, took) = timed(|| alice.log_in("ls ~/.condor/tokens.d; echo WELL''COME"));
+        drop(schedd);
+        let screen = &told.screen;
+        assert!(told.ok && screen.contains("WELLCOME"), "{screen}");
+        assert!(
+            !screen.contains("0-session-") && told.warnings() == 1,
+            "{screen}"
+        );
+        println!("{took:?} and not {usual:?}");
+        ap1.wait_for_log(
+            &cursor,
+            &format!("no token for user=alice: {TOOL} got no token from the schedd: {TOOL} did not end within "),
+        );
+        took.saturating_sub(usual)
+    });
     assert_eq!(only_claims(pool, "alice")["sub"], format!("alice@{DOMAIN}"));
 }
 
@@ -137,21 +139,22 @@ fn left(host: &Host) -> Vec<String> {
 
 #[track_caller]
 fn nothing_is_left(host: &Host, of: &str) {
-    let end = std::time::Instant::now() + Duration::from_secs(2);
-    while !left(host).is_empty() {
-        assert!(std::time::Instant::now() < end, "{of}: {:?}", left(host));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until_none(Duration::from_secs(10), || {
+        let left = left(host);
+        (!left.is_empty()).then(|| format!("{of}: {left:?}"))
+    });
 }
 
 fn bad_programs(pool: &Pool) {
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
-    ap1.configure_exactly(&format!("{SCHEDD}timeout = \"1s\"\n"));
+    ap1.configure_exactly(SCHEDD);
     // It would be found.
     ap1.sh(&format!(
         "unshare -fp --kill-child {LEFT} >/dev/null 2>&1 & echo $! >/run/left"
     ));
-    assert!(left(ap1).len() >= 2, "{:?}", left(ap1));
+    wait_for("both are found", Duration::from_secs(5), || {
+        left(ap1).len() >= 2
+    });
     ap1.sh("kill -9 $(cat /run/left); rm /run/left");
     ap1.sh(&format!(
         "condor_token_create -identity bob@{DOMAIN} -lifetime 60 >/etc/of-bob
@@ -159,8 +162,6 @@ fn bad_programs(pool: &Pool) {
          condor_token_create -identity alice@{DOMAIN} >/etc/eternal; chmod 644 /etc/of-* /etc/eternal"
     ));
     let (_, usual) = timed(|| alice.run("true"));
-    // Two thirds of the timeout, or somewhat later on a busy machine: what comes after has its time
-    // too.
     let late = "did not end within";
     let for_bob = format!("its token is for \"bob@{DOMAIN}\", not for alice");
     let for_condor = format!("its token is for \"condor@{DOMAIN}\", not for alice");
@@ -186,23 +187,28 @@ fn bad_programs(pool: &Pool) {
         ),
         (format!("setsid -f {LEFT}; exec setsid -w {LEFT}"), late),
     ] {
-        let cursor = ap1.log_cursor();
-        let replaced = Replaced::by(ap1, TOOL, Some(&script));
-        let (said, took) = timed(|| alice.run("echo WELLCOME; find ~/.condor -name '0-*'"));
-        nothing_is_left(ap1, &script);
-        drop(replaced);
-        assert!(
-            said.ok && said.stdout == "WELLCOME\n",
-            "{script}: {}",
-            said.all()
-        );
+        // What ends by itself has its time on a busy machine, too.
+        let timeout = if why == late { "1s" } else { "3s" };
+        ap1.configure_exactly(&format!("{SCHEDD}timeout = \"{timeout}\"\n"));
         let longest = usual + Duration::from_secs(1) + MARGIN;
-        assert!(took < longest, "{script}: {took:?} and not {usual:?}");
-        let line = ap1.wait_for_log(&cursor, "no token for user=alice: ");
-        assert!(
-            line.contains(TOOL) && line.contains(why),
-            "{script}: {line}"
-        );
+        once_within(longest, || {
+            let cursor = ap1.log_cursor();
+            let replaced = Replaced::by(ap1, TOOL, Some(&script));
+            let (said, took) = timed(|| alice.run("echo WELLCOME; find ~/.condor -name '0-*'"));
+            nothing_is_left(ap1, &script);
+            drop(replaced);
+            assert!(
+                said.ok && said.stdout == "WELLCOME\n",
+                "{script}: {}",
+                said.all()
+            );
+            let line = ap1.wait_for_log(&cursor, "no token for user=alice: ");
+            assert!(
+                line.contains(TOOL) && line.contains(why),
+                "{script}: {line}"
+            );
+            took
+        });
     }
     ap1.sh("rm /etc/of-* /etc/eternal");
 }
@@ -210,17 +216,20 @@ fn bad_programs(pool: &Pool) {
 fn leaves_something_behind(pool: &Pool) {
     let (ap1, alice) = (pool.host("ap1"), pool.ssh("alice", "ap1"));
     ap1.configure_exactly(SCHEDD);
-    let (_, usual) = timed(|| alice.run("true"));
     let script = format!("{LEFT} & setsid -f {LEFT}; exec {TOOL}.kept \"$@\"");
-    let replaced = Replaced::by(ap1, TOOL, Some(&script));
-    let (said, took) = timed(|| alice.run("ls ~/.condor/tokens.d; condor_q -global"));
-    nothing_is_left(ap1, &script);
-    drop(replaced);
-    assert!(
-        said.ok && said.stdout.starts_with("0-session-"),
-        "{}",
-        said.all()
-    );
-    assert!(took < usual + MARGIN, "{took:?} and not {usual:?}");
-    pool.wait_for_tokens("alice", 0);
+    let login = || timed(|| alice.run("ls ~/.condor/tokens.d; condor_q -global"));
+    once_within(MARGIN, || {
+        let (_, usual) = login();
+        let replaced = Replaced::by(ap1, TOOL, Some(&script));
+        let (said, took) = login();
+        nothing_is_left(ap1, &script);
+        drop(replaced);
+        assert!(
+            said.ok && said.stdout.starts_with("0-session-"),
+            "{}",
+            said.all()
+        );
+        pool.wait_for_tokens("alice", 0);
+        took.saturating_sub(usual)
+    });
 }
