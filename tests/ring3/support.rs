@@ -1,6 +1,6 @@
 //! What several themes need: the claims of a session, what is left of it, programs that are not as they should be.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pam_idtoken_tests::clock::wait_until_none;
 use pam_idtoken_tests::pool::{Host, Pool, Ssh};
@@ -53,13 +53,6 @@ pub(crate) fn both_accept(said: &str, user: &str) {
             && line.contains(&format!("as {user} "))
     });
     assert_eq!(accepted.count(), 2, "not as {user}: {said}");
-}
-
-/// How long it took.
-pub(crate) fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
-    let started = Instant::now();
-    let result = what();
-    (result, started.elapsed())
 }
 
 /// What records of sessions are left on a host.

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use pam_idtoken_tests::clock::timed;
 use pam_idtoken_tests::command::must;
 use pam_idtoken_tests::documents::kind::{Kind, pieces};
 use pam_idtoken_tests::documents::{Passage, passages, path};
 use pam_idtoken_tests::pool::{Build, DOMAIN, Host, Plan, Pool};
 
-use crate::support::timed;
-
-/// How long it may take from a bare host to a login that works.
+/// How long it may take from a bare host to a login that works, without the build.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Where the newcomer works, on the host.
 pub(super) const DIR: &str = "/root/pam_idtoken";
@@ -41,7 +40,9 @@ pub(super) fn follows_the_readme() {
                 all.as_secs_f64(),
                 prepared.as_secs_f64()
             );
-            assert!(all < PATIENCE, "{way:?} took {all:?}");
+            // What others build on this machine holds up a build, and is no matter of the README's.
+            let followed = all.saturating_sub(prepared);
+            assert!(followed < PATIENCE, "{way:?} took {followed:?}");
         }
     }
 }
