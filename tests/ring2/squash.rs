@@ -259,7 +259,7 @@ fn hangs() {
     let started = Instant::now();
     asking.wait().unwrap();
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(2), "it could not be killed");
+    assert!(took < Duration::from_secs(10), "it could not be killed");
     served.server().go_on();
     served.alice("stat $HOME").must();
 }

@@ -36,9 +36,9 @@ pub(crate) const TESTS: &[Test] = &[
 
 const END: Step = End { silent: false };
 
-/// A lab whose tokens come from this script; `$answer` is a good token.
+/// A lab whose tokens come from this script, which has its time; `$answer` is a good token.
 fn lab(who: Who, script: &str, more: &str) -> Lab {
-    let lab = patient_lab(who, script, &format!("timeout = \"1s\"\n{more}"));
+    let lab = patient_lab(who, script, &format!("timeout = \"20s\"\n{more}"));
     answer(&lab, &Asked::default().token(&lab));
     lab
 }

@@ -33,6 +33,9 @@ pub(crate) const TESTS: &[Test] = &[
     ),
 ];
 
+/// What hangs does so for as long as the test lets it.
+const NOT_FOR_EVER: Duration = Duration::from_secs(15);
+
 /// Bob's home on a server that can be stopped; alice's is as ever.
 pub(crate) fn with_hung_home() -> (Lab, Mirror) {
     let lab = Lab::new(Who::Root);
@@ -52,7 +55,7 @@ fn reconcile_in_trouble(lab: &Lab) -> Answer {
     let started = Instant::now();
     let said = lab.tool(&["reconcile"]);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < NOT_FOR_EVER, "{took:?}");
     assert_eq!(said.code, Some(3), "{}", said.all());
     said
 }
@@ -63,7 +66,7 @@ fn check_in_trouble(lab: &Lab) {
     let started = Instant::now();
     let said = lab.tool(&["check", "--user", "bob", "--online", "--json"]);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < 2 * NOT_FOR_EVER, "{took:?}");
     assert_eq!(said.code, Some(1), "{}", said.all());
     let report: Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(report["online"], false);
@@ -113,7 +116,7 @@ fn hung_login() {
     let took = started.elapsed();
     // A fifth of the timeout is kept for the private store, which a disk can not take.
     assert!(took >= Duration::from_millis(400), "{took:?}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < NOT_FOR_EVER, "{took:?}");
     // The thread of the login has written nothing and will not, so reconcile tries it itself.
     let said = lab.tool(&["reconcile"]);
     assert_eq!(said.code, Some(3), "{}", said.all());
@@ -147,7 +150,7 @@ fn hung_logout() {
     let started = Instant::now();
     let seen = session.end();
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < NOT_FOR_EVER, "{took:?}");
     assert_eq!(seen.codes("close"), [PAM_SUCCESS]);
     line(&seen.log, "the token was not taken away from");
     mirror.go_on();

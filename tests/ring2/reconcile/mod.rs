@@ -5,8 +5,9 @@ pub(crate) mod tool;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pam_idtoken_tests::clock::wait_for;
 use pam_idtoken_tests::host::Step::{Close, End, Open, Rounds};
 use pam_idtoken_tests::host::lab::{BOB, names};
 use pam_idtoken_tests::host::{Lab, Step, Who};
@@ -123,9 +124,5 @@ fn killed_anywhere() {
 
 #[track_caller]
 pub(crate) fn wait_until(holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < end, "it never came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("what is waited for", Duration::from_secs(10), holds);
 }

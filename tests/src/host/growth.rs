@@ -1,6 +1,7 @@
 //! How much of the system a process has, to see whether it grows.
 
 use std::fs;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +21,27 @@ pub struct Size {
 impl Size {
     /// Of the calling process.
     pub fn take(rounds: usize) -> Self {
-        let count = |dir: &str| fs::read_dir(dir).unwrap().count();
+        wait_for_joined_threads();
         Self {
             rounds,
             resident: resident(),
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
         }
+    }
+}
+
+fn count(dir: &str) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+/// A thread that was joined is in /proc a moment longer; one that was not stays.
+pub(super) fn wait_for_joined_threads() {
+    for _ in 0..100 {
+        if count("/proc/self/task") == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

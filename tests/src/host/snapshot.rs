@@ -5,6 +5,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use super::growth::wait_for_joined_threads;
+
 type Map = serde_json::Map<String, serde_json::Value>;
 
 /// Everything at one moment; two of them compare equal if nothing was changed.
@@ -49,6 +51,7 @@ const STATUS: [&str; 15] = [
 impl Snapshot {
     /// Of the calling process.
     pub fn take() -> Self {
+        wait_for_joined_threads();
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let status = status
             .lines()
