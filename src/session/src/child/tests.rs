@@ -192,7 +192,7 @@ fn who_hangs_is_killed_at_the_deadline() {
     assert!(matches!(error, ChildError::Deadline { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("/bin/sh") && text.contains(" ms "), "{text}");
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert!(!is_running(&time));
 }
 

@@ -204,20 +204,26 @@ fn what_is_read_during_a_change_is_not_believed_for_a_minute_if_there_is_an_olde
 fn a_slow_tool_and_a_new_source_get_an_answer_at_the_next_login() {
     let fake = Fake::new();
     let old = fake.fresh(NOW);
-    fake.tool(&format!("sleep 1; {ANSWERS}"));
+    let asked = fake.asked();
+    // It is asked once more because of the source, and there is no time left.
+    fake.tool(&format!(
+        "[ $(wc -l <$D/count) -ne {} ] || {{ echo asked >>$D/count; exec sleep 100; }}; {ANSWERS}",
+        asked + 1
+    ));
     fs::write(fake.path("config.d/20"), "new.test").unwrap();
-    let found = fake.found_at(NOW + 1, Deadline::after(Duration::from_millis(1700)));
+    let found = fake.found_at(NOW + 1, Deadline::after(Duration::from_secs(3)));
     assert!(
         matches!(&found, Found::Old(answer, why) if *answer == old && why.to_string() == CHANGING),
         "{found:?}"
     );
-    let soon = Deadline::after(Duration::from_millis(1900));
-    let found = fake.found_at(NOW + 1 + SOON, soon);
+    assert_eq!(fake.asked(), asked + 2);
+    let found = fake.found(NOW + 1 + SOON);
     let domain = found
         .answer()
         .and_then(|answer| answer.trust_domain.clone());
     assert!(matches!(found, Found::Fresh(_)), "{found:?}");
     assert_eq!(domain.unwrap().as_str(), "one.testnew.test");
+    assert_eq!(fake.asked(), asked + 3);
 }
 
 #[test]
@@ -247,11 +253,10 @@ fn a_tool_that_hangs_costs_one_login_its_deadline() {
     fake.tool("echo asked >>\"$D/count\"; exec sleep 100");
     let started = Instant::now();
     let found = fake.found_at(NOW, Deadline::after(Duration::from_millis(500)));
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert!(matches!(&found, Found::Nothing(Why::Broken(why)) if why.contains("did not end")));
-    let started = Instant::now();
+    // Nobody asks, and so nobody waits.
     assert_eq!(fake.found(NOW + 1), found);
-    assert!(started.elapsed() < Duration::from_millis(250));
     assert_eq!(fake.asked(), 1);
     // Somebody mends it.
     fake.tool(ANSWERS);
@@ -426,7 +431,7 @@ fn a_lock_that_somebody_keeps_costs_the_deadline() {
         matches!(&found, Found::Old(_, why) if *why == too_late()),
         "{found:?}"
     );
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(5));
     lock.unlock().unwrap();
     assert_eq!(fake.trust_domain(NOW), "six.test");
 }
@@ -507,15 +512,17 @@ fn a_file_system_that_hangs_costs_one_login_a_minute_its_deadline() {
         };
         nobody_asked(fake.found_at(NOW + 1, late()), "too little time");
         nobody_asked(fake.found_at(NOW + 1, soon()), "does not answer");
-        let started = Instant::now();
-        nobody_asked(fake.found_at(NOW + PAUSE, soon()), "does not answer");
-        assert!(started.elapsed() < Duration::from_millis(300));
+        let no_time = |now: u64, says: &str| {
+            let started = Instant::now();
+            nobody_asked(fake.found_at(now, soon()), says);
+            started.elapsed() < Duration::from_millis(300)
+        };
+        // Others may hold up one of three.
+        assert!((0..3).any(|_| no_time(NOW + PAUSE, "does not answer")));
         assert_eq!(fake.asked(), before);
         // The tool itself hangs now.
         nobody_asked(fake.found_at(NOW + 1 + PAUSE, soon()), "did not end");
-        let started = Instant::now();
-        nobody_asked(fake.found_at(NOW + 2 + PAUSE, soon()), "did not end");
-        assert!(started.elapsed() < Duration::from_millis(300));
+        assert!((0..3).any(|_| no_time(NOW + 2 + PAUSE, "did not end")));
     });
     if mounted {
         assert_eq!(fake.fresh(NOW + 2 + 2 * PAUSE), answer);
@@ -543,7 +550,7 @@ fn a_tool_that_can_not_even_be_looked_at_costs_one_login_its_deadline() {
             started.elapsed()
         };
         let first = look();
-        assert!(first < Duration::from_secs(1), "{first:?}");
-        assert!(look() < Duration::from_millis(300));
+        assert!(first < Duration::from_secs(5), "{first:?}");
+        assert!((0..3).any(|_| look() < Duration::from_millis(300)));
     });
 }
