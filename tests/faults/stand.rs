@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pam_idtoken_tests::faults::{Fault, Host, Plan, Position, Seen};
 use pam_idtoken_tests::host::Step::Open;
@@ -29,6 +30,15 @@ pub(crate) struct Stand<'a> {
 pub(crate) struct Run {
     pub(crate) seen: Seen,
     pub(crate) violations: Vec<String>,
+    took: Duration,
+}
+
+impl Run {
+    /// Whether what did not hold may be because the machine stood still for most of what a home may
+    /// take: then it holds on another scratch host.
+    pub(crate) fn may_be_a_stall(&self) -> bool {
+        !self.violations.is_empty() && self.took > Duration::from_millis(700)
+    }
 }
 
 /// Has a new scratch host for a case.
@@ -104,6 +114,7 @@ impl Stand<'_> {
         // What went wrong in the run before would be a reason to do less in this one.
         let _ = fs::remove_dir_all(self.lab.path("run/complaints"));
         self.lab.read_log();
+        let started = Instant::now();
         let mut lost = Vec::new();
         let is_reconcile = self.case.action == Action::Reconcile;
         let mut after_each = || {
@@ -129,7 +140,11 @@ impl Stand<'_> {
         let mut violations = lost;
         violations.extend(self.went_wrong(&seen, fault));
         violations.extend(self.is_left(fault.map(|(_, fault)| fault)));
-        Run { seen, violations }
+        Run {
+            seen,
+            violations,
+            took: started.elapsed(),
+        }
     }
 
     fn command(&self) -> Vec<String> {

@@ -16,6 +16,8 @@ const WORKERS: usize = 4;
 const CHUNK: usize = 100;
 /// How often a run is made whose call does not come, since threads are not in step.
 const TRIES: usize = 5;
+/// How often a run is made again that may have failed since the machine stood still.
+const STALLS: usize = 2;
 
 /// Unless all are asked for one run in so many is made, others each day.
 const PARTS: u64 = 6;
@@ -33,6 +35,8 @@ pub(crate) struct Point {
     pub(crate) fault: Fault,
     pub(crate) is_reached: bool,
     pub(crate) violations: Vec<String>,
+    /// How often it was made while the machine stood still.
+    stalls: usize,
 }
 
 /// What came of a case.
@@ -97,14 +101,24 @@ fn in_parallel<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> V
 
 /// Lists the calls of a case, and what is to go wrong at them.
 fn count(case: &Case) -> Result {
+    let counted = || {
+        with_stand(case, |stand| {
+            // What only the first run does is not there in the others.
+            stand.run(None);
+            stand.run(None)
+        })
+    };
+    let mut run = counted();
+    for _ in 0..STALLS {
+        if run.may_be_a_stall() {
+            run = counted();
+        }
+    }
     let Run {
         seen,
         mut violations,
-    } = with_stand(case, |stand| {
-        // What only the first run does is not there in the others.
-        stand.run(None);
-        stand.run(None)
-    });
+        ..
+    } = run;
     let unknown = seen.unknown.iter();
     violations.extend(unknown.map(|call| format!("which errors can system call {call} give?")));
     let asked = |variable| std::env::var(variable).ok().filter(|only| !only.is_empty());
@@ -127,6 +141,7 @@ fn count(case: &Case) -> Result {
                 fault: *fault,
                 is_reached: false,
                 violations: Vec::new(),
+                stalls: 0,
             })
         });
     let part = part();
@@ -150,8 +165,10 @@ fn make(case: &Case, calls: &[Call], points: Vec<Point>) -> Vec<Point> {
     while !todo.is_empty() {
         with_stand(case, |stand| {
             while let Some(mut point) = todo.pop_front() {
+                let mut is_stall = false;
                 for _ in 0..TRIES {
                     let run = stand.run(Some((calls[point.call].position, point.fault)));
+                    is_stall = run.may_be_a_stall() && point.stalls < STALLS;
                     point.is_reached = run.seen.has_fired;
                     point.violations = run.violations;
                     if point.is_reached || !point.violations.is_empty() {
@@ -171,6 +188,11 @@ fn make(case: &Case, calls: &[Call], points: Vec<Point>) -> Vec<Point> {
                 if is_clean && !point.is_reached && !is_again {
                     missed.push(point);
                     continue;
+                }
+                if is_stall {
+                    point.stalls += 1;
+                    todo.push_front(point);
+                    break;
                 }
                 done.push(point);
                 if !is_clean {
