@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use pam_idtoken_tests::bench::{median, quantile};
+use pam_idtoken_tests::command::run;
 use pam_idtoken_tests::pool::{Build, Pool};
 use pam_idtoken_tests::programs_dir;
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
         "/home/alice",
     ];
     let rest = ["1000", "40", "pam_permit", "pam_idtoken", "pam_exec"];
-    let answer = ap1.run(&[&args[..], &rest[..]].concat());
+    let answer = run(&mut ap1.command(600, &[&args[..], &rest[..]].concat()));
     print!("{}", answer.stdout);
     if !answer.ok {
         println!("the benchmark failed: {}", answer.stderr);
