@@ -49,3 +49,40 @@ pub fn wait_until_none<T: Debug>(
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_of_three_is_in_time() {
+        let mut times = [3, 2, 0].map(|seconds| seconds * SECOND).into_iter();
+        once_within(SECOND, || times.next().unwrap());
+        assert_eq!(times.next(), None);
+    }
+
+    #[test]
+    #[should_panic = "[1s, 2s, 3s], and never less than 1s"]
+    fn what_is_late_three_times_is_late() {
+        let mut times = (1..=3).map(|seconds| seconds * SECOND);
+        once_within(SECOND, || times.next().unwrap());
+    }
+
+    #[test]
+    fn a_look_that_takes_longer_than_the_time_is_not_the_last() {
+        let mut looks = 0;
+        wait_for("the second", Duration::from_millis(20), || {
+            looks += 1;
+            std::thread::sleep(Duration::from_millis(30));
+            looks == 2
+        });
+    }
+
+    #[test]
+    #[should_panic = "not within 20ms: \"rain\""]
+    fn what_never_comes_is_not_waited_for_for_ever() {
+        wait_for("rain", Duration::from_millis(20), || false);
+    }
+}
