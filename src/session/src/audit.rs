@@ -9,6 +9,7 @@ mod pen;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -118,18 +119,37 @@ pub struct Read {
 /// Reads all audit files; what can not be read does not hide the rest.
 pub fn read(state_dir: &Path) -> Result<Read> {
     let mut read = Read::default();
+    // First: reconcile may put it away while the others are read, and then it may be none of those
+    // that were listed.
+    let path = state_dir.join(CURRENT);
+    let current = open(&path, &mut read);
     let mut files = rotated(state_dir)?;
     files.sort();
-    let mut paths: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
-    paths.push(state_dir.join(CURRENT));
-    for path in paths {
-        match File::open(&path) {
-            Ok(file) => read_file(file, &path, &mut read),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => read.errors.push(Error::io("open", path, e)),
+    for (_, path) in files {
+        if let Some((file, id)) = open(&path, &mut read)
+            && current.as_ref().is_none_or(|(_, current)| *current != id)
+        {
+            read_file(file, &path, &mut read);
         }
     }
+    if let Some((file, _)) = current {
+        read_file(file, &path, &mut read);
+    }
     Ok(read)
+}
+
+/// A file if it is there, with its device and inode.
+fn open(path: &Path, read: &mut Read) -> Option<(File, (u64, u64))> {
+    let opened = File::open(path).and_then(|file| {
+        let meta = file.metadata()?;
+        Ok((file, (meta.dev(), meta.ino())))
+    });
+    match opened {
+        Ok(opened) => return Some(opened),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => read.errors.push(Error::io("open", path, e)),
+    }
+    None
 }
 
 fn read_file(file: File, path: &Path, read: &mut Read) {
@@ -211,7 +231,7 @@ mod tests {
     use crate::holder::Holder;
     use crate::log::Kept;
     use crate::record::tests::{alice, sample};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 
     fn record() -> Record {
         let holder = Holder::current().unwrap();
@@ -312,6 +332,44 @@ mod tests {
         assert_eq!(times(), [100, 200, 300]);
         rotate(dir.path(), 1101, 1000, 1 << 20).unwrap();
         assert_eq!(times(), [200, 300]);
+    }
+
+    #[test]
+    fn what_is_put_away_while_it_is_read_is_read_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        note(dir, Event::Opened, &record(), 7, &Kept::default());
+        let older = dir.join("audit-1.jsonl");
+        nix::unistd::mkfifo(&older, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let read = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| read(dir).unwrap());
+            // A FIFO can be opened so while somebody reads it, who has listed it then.
+            let writing = loop {
+                let mut options = std::fs::File::options();
+                let options = options.write(true).custom_flags(nix::libc::O_NONBLOCK);
+                match options.open(&older) {
+                    Ok(writing) => break writing,
+                    Err(_) => assert!(!reading.is_finished(), "it was not read"),
+                }
+            };
+            rotate(dir, 8, 1000, 0).unwrap();
+            drop(writing);
+            reading.join().unwrap()
+        });
+        assert!(dir.join("audit-8.jsonl").exists() && !dir.join(CURRENT).exists());
+        let times: Vec<u64> = read.entries.iter().map(|entry| entry.time).collect();
+        assert_eq!((times, read.errors.len()), (vec![7], 0));
+    }
+
+    #[test]
+    fn what_is_put_away_before_the_others_are_listed_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        note(dir, Event::Opened, &record(), 7, &Kept::default());
+        // As if it had been moved after it was opened.
+        std::fs::hard_link(dir.join(CURRENT), dir.join("audit-8.jsonl")).unwrap();
+        let times: Vec<u64> = read(dir).unwrap().entries.iter().map(|e| e.time).collect();
+        assert_eq!(times, [7]);
     }
 
     #[test]
