@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::holder::Holder;
 use crate::journal::Journal;
 use crate::log::Line;
-use crate::record::Record;
+use crate::record::{Record, RecordName};
 use crate::state::{Listing, Sessions};
 use write::NO_TABLE;
 
@@ -48,6 +48,7 @@ impl Run<'_> {
             holders: HashMap::new(),
             actions: &mut report.actions,
             links: Vec::new(),
+            locked: Vec::new(),
             turn: if self.options.dry_run {
                 Turn::All
             } else {
@@ -134,6 +135,8 @@ enum Turn {
     Keys,
     /// What a schedd signs, which may take its time.
     Schedds,
+    /// What somebody else had locked, which is waited for.
+    Locked,
     /// Everything at once, since nothing is done.
     All,
 }
@@ -147,6 +150,8 @@ struct One<'a> {
     actions: &'a mut Vec<Action>,
     /// Sessions with a private store that need nothing else.
     links: Vec<Record>,
+    /// Sessions that somebody else had the lock of, with what there is to say if that stays so.
+    locked: Vec<(RecordName, Action)>,
     turn: Turn,
     /// Whether the session that was looked at last has something for that turn.
     has_waiting: bool,

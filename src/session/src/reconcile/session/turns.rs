@@ -9,9 +9,15 @@ use crate::reconcile::{What, failure};
 use crate::record::{Place, Record, RecordName};
 
 impl One<'_> {
+    /// Every session, and those once more at the end that somebody else had the lock of.
+    pub(super) fn all(&mut self) {
+        self.turns();
+        self.again();
+    }
+
     /// Every session, as long as the home answers and its time lasts; what is left undone is
     /// done by the next run: what was done is not due then.
-    pub(super) fn all(&mut self) {
+    fn turns(&mut self) {
         let (mut ended, mut living): (Vec<&RecordName>, Vec<&RecordName>) =
             (Vec::new(), Vec::new());
         for name in &self.listing.records {
@@ -57,6 +63,20 @@ impl One<'_> {
         self.link_all();
     }
 
+    /// Sessions that were locked, once more and with what is left of the time: mostly another
+    /// reconcile is done with them then, and they need nothing. Where a home is in trouble it is
+    /// that home that has the lock, and nobody waits for it.
+    fn again(&mut self) {
+        self.turn = Turn::Locked;
+        for (name, action) in std::mem::take(&mut self.locked) {
+            if self.is_troubled || self.deadline.passed() {
+                self.actions.push(action);
+            } else {
+                self.attend(&name);
+            }
+        }
+    }
+
     /// Brings the links in private stores up to date that need nothing else.
     fn link_all(&mut self) {
         for record in std::mem::take(&mut self.links) {
@@ -85,7 +105,7 @@ impl One<'_> {
         }
     }
 
-    /// Does what one session needs; what fails is reported.
+    /// Does what one session needs; what fails is reported, or put off if it was locked.
     fn attend(&mut self, name: &RecordName) -> Home {
         match self.try_to_attend(name) {
             Ok(()) => Home::Answers,
@@ -95,7 +115,11 @@ impl One<'_> {
                 if matches!(error, Error::Away { .. }) {
                     action.what = What::Waiting;
                 }
-                self.actions.push(action);
+                if matches!(error, Error::Locked { .. }) && self.turn != Turn::Locked {
+                    self.locked.push((name.clone(), action));
+                } else {
+                    self.actions.push(action);
+                }
                 Home::after(&error)
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Job, NO_TABLE, One};
+use super::{Job, NO_TABLE, One, Turn};
 use crate::audit::Event;
 use crate::deadline::Deadline;
 use crate::ending;
@@ -17,14 +17,18 @@ use crate::reconcile::due::{FileNeed, Need, Sign, Why};
 use crate::record::{Place, Record, RecordName, TokenFile};
 use crate::state::Locked;
 
-/// How long one session may wait for its lock.
+/// How long one session may wait for its lock while others have not had their turn.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 impl One<'_> {
     /// Takes the lock, looks again and does what is needed now.
     pub(super) fn work(&mut self, name: &RecordName) -> Result<()> {
         // A lock is held for long by a thread that waits for a home: others are not to wait for it.
-        let deadline = Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()));
+        let deadline = if self.turn == Turn::Locked {
+            self.deadline
+        } else {
+            Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()))
+        };
         let locked = match self.sessions.lock(name, deadline) {
             Ok(Some(locked)) => locked,
             Ok(None) => return Ok(()),

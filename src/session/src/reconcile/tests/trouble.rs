@@ -158,6 +158,32 @@ fn a_session_that_is_locked_holds_up_no_other_for_long() {
 }
 
 #[test]
+fn a_session_that_another_reconcile_renews_at_the_same_time_is_no_failure() {
+    let mut lab = Lab::new();
+    lab.config.timeout = Duration::from_secs(20);
+    let session = opened(&lab);
+    pass(&mut lab, 1800);
+    let before = record(&lab, &session);
+    assert_eq!(done(&lab), [What::Renewed]);
+    let after = record(&lab, &session);
+    // The other one has the lock while it asks a schedd, or writes to a slow home.
+    let sessions = sessions(&lab);
+    let deadline = Deadline::after(lab.config.timeout);
+    let locked = sessions.lock(&before.name(), deadline).unwrap();
+    let mut locked = locked.unwrap();
+    locked.replace(&before).unwrap();
+    let lab = &lab;
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || done(lab));
+        std::thread::sleep(Duration::from_millis(400));
+        locked.replace(&after).unwrap();
+        drop(locked);
+        assert_eq!(waiting.join().unwrap(), []);
+    });
+    assert_eq!(lines(lab, "could not be looked after"), 0);
+}
+
+#[test]
 fn a_home_has_one_deadline_for_all_its_sessions() {
     let mut lab = Lab::new();
     let all: Vec<Session> = (0..20).map(|_| opened(&lab)).collect();
