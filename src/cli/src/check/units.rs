@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use session::config::{Config, Store};
 
@@ -21,6 +22,11 @@ const OTHERS: [&str; 3] = ["ssh.service", "sshd.service", "condor.service"];
 const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,Result,ExecMainStatus,\
                           ExecMainExitTimestamp,LastTriggerUSec,PrivateTmp";
 
+/// While a reconcile runs systemd has forgotten how the last one went: so often it is asked again,
+/// and so long after it was asked before. Mostly a run is over at once.
+const AGAIN: u32 = 15;
+const PAUSE: Duration = Duration::from_millis(200);
+
 type Properties = BTreeMap<String, String>;
 
 /// What systemd says of the units.
@@ -34,6 +40,23 @@ impl Units {
             let finding = Finding::note(Id::ReconcilerTimer, what);
             return Err(finding.with_remedy("let cron run `idtokenctl reconcile`, see admin.md"));
         }
+        Self::settled(Self::ask_systemd, PAUSE)
+    }
+
+    /// Asks until no reconcile is under way, or it takes its time.
+    fn settled<E>(ask: impl Fn() -> Result<Self, E>, pause: Duration) -> Result<Self, E> {
+        let mut units = ask()?;
+        for _ in 0..AGAIN {
+            if !units.is_under_way() {
+                break;
+            }
+            std::thread::sleep(pause);
+            units = ask()?;
+        }
+        Ok(units)
+    }
+
+    fn ask_systemd() -> Result<Self, Finding> {
         let show = format!("--property={PROPERTIES}");
         let names: Vec<&'static str> = [TIMER, PATH, SERVICE, MOUNT]
             .into_iter()
@@ -83,6 +106,10 @@ impl Units {
 
     fn is_enabled(&self, unit: &str) -> bool {
         self.get(unit, "UnitFileState") == "enabled"
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.get(SERVICE, "ActiveState") == "activating"
     }
 
     /// The services that have a /tmp of their own.
@@ -178,6 +205,15 @@ impl Units {
         );
         let when = self.get(SERVICE, "ExecMainExitTimestamp");
         let look = format!("see `journalctl -u {SERVICE}` and the log of pam_idtoken");
+        if self.is_under_way() {
+            let what = "a reconcile is under way and takes its time: nobody can tell how the last \
+                        one went";
+            return Finding::warn(
+                Id::ReconcilerRun,
+                what,
+                format!("ask again; if it stays so {look}"),
+            );
+        }
         if result != "success" || self.get(SERVICE, "ActiveState") == "failed" {
             let what = format!("the last reconcile failed: {result}, exit code {code}, {when}");
             return Finding::fail(Id::ReconcilerRun, what).with_remedy(look);
@@ -221,16 +257,25 @@ fn or_unknown(state: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::check::finding::Level;
 
     /// What systemctl of Debian 13 prints, a little shortened.
-    fn shown(timer: &str, service: &str) -> Vec<Finding> {
+    fn parsed(timer: &str, service: &str) -> Units {
         let path = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n";
         let gone = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n";
         let names = [TIMER, PATH, SERVICE, MOUNT, "ssh.service"];
         let text = format!("{timer}\n{path}\n{service}\n{gone}\n{path}PrivateTmp=yes\n");
-        let units = Units::parse(&names, &text);
+        Units::parse(&names, &text)
+    }
+
+    fn shown(timer: &str, service: &str) -> Vec<Finding> {
+        found(&parsed(timer, service))
+    }
+
+    fn found(units: &Units) -> Vec<Finding> {
         assert_eq!(units.with_private_tmp(), ["ssh.service"]);
         let config = Config::parse("", Path::new("/x.toml")).unwrap();
         let mut findings = Vec::new();
@@ -298,5 +343,40 @@ mod tests {
             "ExecMainExitTimestamp=",
         );
         assert!(never.is(Level::Note, "has not run since boot"));
+    }
+
+    /// A run that has begun: systemd says nothing of the last one.
+    fn under_way() -> Units {
+        let service = RAN.replace("=inactive", "=activating");
+        let when = "ExecMainExitTimestamp=Wed 2026-11-25 21:00:00 UTC";
+        parsed(GOOD, &service.replace(when, "ExecMainExitTimestamp="))
+    }
+
+    #[test]
+    fn a_run_that_is_under_way_is_no_run_that_never_was() {
+        let run = found(&under_way()).remove(3);
+        assert!(run.is(Level::Warn, "a reconcile is under way"));
+    }
+
+    #[test]
+    fn a_run_that_is_under_way_hides_no_failure() {
+        let failed = RAN.replace("=success\nExecMainStatus=0", "=exit-code\nExecMainStatus=1");
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.set(asked.get() + 1);
+            Ok::<_, ()>(match asked.get() {
+                1 | 2 => under_way(),
+                _ => parsed(GOOD, &failed),
+            })
+        };
+        let units = Units::settled(ask, Duration::ZERO).unwrap();
+        assert!(found(&units).remove(3).is(Level::Fail, "exit code 1"));
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_is_not_waited_for() {
+        let units = Units::settled(|| Ok::<_, ()>(under_way()), Duration::ZERO).unwrap();
+        assert!(found(&units).remove(3).is(Level::Warn, "takes its time"));
     }
 }
