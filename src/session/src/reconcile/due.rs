@@ -48,6 +48,8 @@ pub enum Why {
     Unfinished,
     /// They were not there, and can be made again: their table is back, or their signer answers.
     Again,
+    /// They had expired before the last ones were made, which another host may have taken for them.
+    Expired,
     /// Their private store is not there any more, and its user can not have removed it.
     Lost,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Why {
             Self::HalfLife => "half of its life is over",
             Self::Unfinished => "a renewal was not finished",
             Self::Again => "it can be made again",
+            Self::Expired => "another host may have removed it as the expired one before it",
             Self::Lost => "its private store was lost",
             Self::TooLong => "it would live longer than it is renewed",
         })
@@ -116,6 +119,8 @@ pub(super) fn file_need(
         renew(Why::HalfLife)
     } else if file.expires() > now.saturating_add(lifetime.as_secs() + issuer.slack()) {
         renew(Why::TooLong)
+    } else if file.again_at.is_some_and(|at| at <= now) {
+        renew(Why::Expired)
     } else if file.clear_at.is_some_and(|at| at < now) {
         Some(FileNeed::Clear)
     } else {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::TokenName;
 
+/// After how many seconds no other host removes what it saw before a renewal.
+const SEEN_BEFORE: u64 = 60;
+
 /// A token file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +31,10 @@ pub struct TokenFile {
     /// When a token that HTCondor reads before this one dies and has to be cleared
     /// away, in seconds since 1970 UTC.
     pub clear_at: Option<u64>,
+    /// When it is renewed once more, in seconds since 1970 UTC: its tokens had expired when they
+    /// were renewed, and another host that had just seen the old ones may have removed the new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<u64>,
     /// The tokens in it, one a line.
     pub tokens: Vec<Minted>,
 }
@@ -65,6 +72,7 @@ impl TokenFile {
             dropped: false,
             dropping: false,
             clear_at: None,
+            again_at: None,
             tokens,
         }
     }
@@ -95,6 +103,19 @@ impl TokenFile {
     /// Whether none of its tokens is good any more.
     pub fn is_overdue(&self, now: u64) -> bool {
         self.tokens.iter().all(|token| token.expires < now)
+    }
+
+    /// Whether another host may take what is there for a token that has expired.
+    pub fn may_be_expired(&self, now: u64) -> bool {
+        self.is_overdue(now) || self.again_at.is_some()
+    }
+
+    /// The [`Self::again_at`] of what takes its place at `now`.
+    pub fn again_after(&self, now: u64) -> Option<u64> {
+        if self.is_overdue(now) {
+            return Some(now.saturating_add(SEEN_BEFORE));
+        }
+        self.again_at.filter(|at| *at > now)
     }
 
     /// When half of the tokens' life is over, as seconds since 1970 UTC.

@@ -162,7 +162,7 @@ impl One<'_> {
             Missing::NeverWritten
         } else if record.files[number].dropped || record.files[number].dropping {
             Missing::Dropped
-        } else if record.files[number].is_overdue(self.run.host.now()) {
+        } else if record.files[number].may_be_expired(self.run.host.now()) {
             Missing::Expired
         } else {
             Missing::Removed
@@ -194,6 +194,9 @@ impl One<'_> {
         next.files[number].dropped = false;
         next.files[number].dropping = false;
         next.files[number].clear_at = written.in_the_way_at;
+        if contents.is_some() && next.place == Place::Home {
+            next.files[number].again_at = record.files[number].again_after(self.run.host.now());
+        }
         next.home_id = written.home_id.or(next.home_id);
         locked.replace(&next)?;
         *record = next;

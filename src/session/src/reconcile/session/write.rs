@@ -157,7 +157,7 @@ impl One<'_> {
         record.home_id = home_id.or(record.home_id);
         let file = &mut record.files[number];
         // Whoever took it away before gets no other when the table is back.
-        file.removed = !was_begun && !was_there && !file.is_overdue(self.run.host.now());
+        file.removed = !was_begun && !was_there && !file.may_be_expired(self.run.host.now());
         file.dropping = false;
         file.dropped = true;
         file.moving_to = None;

@@ -59,6 +59,46 @@ fn a_token_that_another_host_removed_as_expired_comes_back() {
 }
 
 #[test]
+fn a_token_that_another_host_removed_when_it_was_renewed_comes_back_a_minute_later() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    let token = session.record().token_path();
+    pass(&mut lab, 3700);
+    assert_eq!(done(&lab), [What::Renewed]);
+    // It had seen the expired one, and removes by name.
+    fs::remove_file(&token).unwrap();
+    pass(&mut lab, 59);
+    assert_eq!(done(&lab), []);
+    pass(&mut lab, 1);
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert!(token.exists() && !record(&lab, &session).files[0].removed);
+    // Once, and whoever removes it from now on is its user.
+    assert_eq!(done(&lab), []);
+    fs::remove_file(&token).unwrap();
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Removed]);
+}
+
+#[test]
+fn what_is_cleared_away_in_that_minute_finds_no_token_removed_by_its_user() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    pass(&mut lab, 3700);
+    assert_eq!(done(&lab), [What::Renewed]);
+    fs::remove_file(session.record().token_path()).unwrap();
+    let mut renewed = record(&lab, &session);
+    renewed.files[0].clear_at = Some(lab.host.now());
+    let sessions = sessions(&lab);
+    let locked = sessions.lock(&renewed.name(), Deadline::after(lab.config.timeout));
+    locked.unwrap().unwrap().replace(&renewed).unwrap();
+    pass(&mut lab, 30);
+    assert_eq!(done(&lab), [What::Tidied]);
+    pass(&mut lab, 30);
+    assert_eq!(done(&lab), [What::Renewed]);
+    assert_eq!(lab.tokens(), [session.record().file().to_string()]);
+}
+
+#[test]
 fn a_renewal_goes_in_front_of_a_token_of_a_host_that_has_not_the_new_key() {
     let mut lab = Lab::new();
     let session = opened(&lab);
