@@ -31,7 +31,7 @@ pub(crate) fn end(
     match remove_tokens(record, locked.share(), deadline, journal) {
         Ok(_) => {}
         // It was never written, and tokens.d may never have been made.
-        Err(Error::Away { .. }) if locked.is_pending() || is_nowhere(record) => {}
+        Err(Error::Away { .. }) if is_nowhere(record) || locked.is_pending()? => {}
         Err(error) => return Err(error),
     }
     journal.say(event, record);

@@ -8,6 +8,11 @@ use crate::name::TokenName;
 /// After how many seconds no other host removes what it saw before a renewal.
 const SEEN_BEFORE: u64 = 60;
 
+/// Not so if the clock was set back since.
+fn is_soon(again_at: u64, now: u64) -> bool {
+    again_at <= now.saturating_add(SEEN_BEFORE)
+}
+
 /// A token file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +112,7 @@ impl TokenFile {
 
     /// Whether another host may take what is there for a token that has expired.
     pub fn may_be_expired(&self, now: u64) -> bool {
-        self.is_overdue(now) || self.again_at.is_some()
+        self.is_overdue(now) || self.again_at.is_some_and(|at| is_soon(at, now))
     }
 
     /// The [`Self::again_at`] of what takes its place at `now`.
@@ -115,7 +120,7 @@ impl TokenFile {
         if self.is_overdue(now) {
             return Some(now.saturating_add(SEEN_BEFORE));
         }
-        self.again_at.filter(|at| *at > now)
+        self.again_at.filter(|at| *at > now && is_soon(*at, now))
     }
 
     /// When half of the tokens' life is over, as seconds since 1970 UTC.

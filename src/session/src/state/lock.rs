@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{REMEDY, Sessions};
@@ -96,13 +98,25 @@ impl Locked<'_> {
     }
 
     /// Whether somebody left the sign that the session has ended.
-    pub fn is_ended(&self) -> bool {
-        self.sessions.has_sign(&self.name.ended())
+    pub fn is_ended(&self) -> Result<bool> {
+        self.sees(&self.name.ended())
     }
 
     /// Whether the token is still to be written.
-    pub fn is_pending(&self) -> bool {
-        self.sessions.has_sign(&self.name.pending())
+    pub fn is_pending(&self) -> Result<bool> {
+        self.sees(&self.name.pending())
+    }
+
+    /// Whether a sign is there. One that can not be looked for may be.
+    fn sees(&self, sign: &str) -> Result<bool> {
+        match fstatat(&self.sessions.dir, sign, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => {
+                let path = self.sessions.path.join(sign);
+                Err(Error::io("look for the sign", path, errno).with_remedy(REMEDY))
+            }
+        }
     }
 
     /// Takes away the sign that the token is still to be written.

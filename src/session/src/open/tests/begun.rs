@@ -4,6 +4,7 @@ use super::stores::{TWO, done, opened_two, record, two, with_schedd};
 use super::*;
 
 use crate::reconcile::What;
+use crate::testing::names;
 
 const ONE: &str = "scope = [\"READ\"]\n";
 
@@ -81,4 +82,40 @@ fn a_token_that_was_written_late_is_not_written_again_when_a_schedds_turn_comes(
     assert!(now.files.iter().all(TokenFile::is_there));
     session.close(&lab.host, &lab.log).unwrap();
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
+}
+
+#[test]
+fn a_store_that_is_lost_while_a_table_is_away_is_not_its_users_doing() {
+    let mut lab = two();
+    let with =
+        |lab: &mut Lab, tables: &str| lab.configure(&format!("store = \"private\"\n{tables}"));
+    with(&mut lab, TWO);
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let session = opened_two(&lab);
+    fs::remove_dir_all(&lab.config.run_dir).unwrap();
+    with(&mut lab, ONE);
+    done(&lab);
+    with(&mut lab, TWO);
+    assert!(done(&lab).contains(&What::Renewed));
+    let now = record(&lab, &session);
+    assert!(!now.files.iter().any(|file| file.removed || file.dropped));
+    assert_eq!(names(&now.directory()).len(), 2);
+}
+
+#[test]
+fn a_token_of_a_home_that_is_away_is_still_its_users_to_remove() {
+    let mut lab = two();
+    crate::stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    let session = opened_two(&lab);
+    fs::remove_file(&session.record().paths()[0]).unwrap();
+    fs::rename(lab.path("home"), lab.path("away")).unwrap();
+    fs::create_dir(lab.path("home")).unwrap();
+    lab.configure(ONE);
+    assert_eq!(done(&lab), [What::Waiting]);
+    fs::remove_dir(lab.path("home")).unwrap();
+    fs::rename(lab.path("away"), lab.path("home")).unwrap();
+    assert_eq!(done(&lab), [What::Tidied]);
+    lab.configure(TWO);
+    assert_eq!(done(&lab), []);
+    assert_eq!(lab.tokens().len(), 1);
 }

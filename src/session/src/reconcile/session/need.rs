@@ -159,7 +159,7 @@ impl One<'_> {
 }
 
 /// Whether the private store of a session is not there: its user can not remove it.
-fn is_lost(record: &Record) -> bool {
+pub(super) fn is_lost(record: &Record) -> bool {
     record.place == Place::Private
         && record
             .directory_in_private()

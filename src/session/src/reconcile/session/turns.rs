@@ -45,7 +45,9 @@ impl One<'_> {
             if self.attend(name) == Home::Silent || self.deadline.passed() {
                 return;
             }
-            if self.has_waiting {
+            // What was locked has a turn for everything.
+            let is_locked = self.locked.last().is_some_and(|(last, _)| last == name);
+            if self.has_waiting && !is_locked {
                 waiting.push(name);
             }
         }
@@ -69,7 +71,7 @@ impl One<'_> {
     fn again(&mut self) {
         self.turn = Turn::Locked;
         for (name, action) in std::mem::take(&mut self.locked) {
-            if self.is_troubled || self.deadline.passed() {
+            if self.is_troubled || self.patience().passed() {
                 self.actions.push(action);
             } else {
                 self.attend(&name);

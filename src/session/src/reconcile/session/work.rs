@@ -25,7 +25,7 @@ impl One<'_> {
     pub(super) fn work(&mut self, name: &RecordName) -> Result<()> {
         // A lock is held for long by a thread that waits for a home: others are not to wait for it.
         let deadline = if self.turn == Turn::Locked {
-            self.deadline
+            self.patience()
         } else {
             Deadline::after(LOCK_PATIENCE.min(self.deadline.remaining()))
         };
@@ -39,10 +39,10 @@ impl One<'_> {
         };
         let mut record = locked.read()?;
         // What lay beside the record when the user's were listed may have gone since, or come.
-        let sign = if locked.is_ended() {
+        let sign = if locked.is_ended()? {
             Some(Sign::Ended)
         } else {
-            locked.is_pending().then_some(Sign::Pending)
+            locked.is_pending()?.then_some(Sign::Pending)
         };
         match self.need(&record, sign)? {
             Need::Nothing => Ok(()),
@@ -59,6 +59,13 @@ impl One<'_> {
             }
             Need::Strays => self.strays(locked, record),
         }
+    }
+
+    /// How long a session is waited for that somebody else has the lock of: what is to be done to
+    /// it then has its time, too.
+    pub(super) fn patience(&self) -> Deadline {
+        let patience = self.deadline.earlier(self.run.config.timeout / 2);
+        patience.from_now()
     }
 
     /// The private store of a session that has ended goes though a home that does not
@@ -158,6 +165,9 @@ impl One<'_> {
     ) -> Result<()> {
         let mut next = record.clone();
         let contents = self.mint(&mut next, number, job)?;
+        if contents.is_some() && next.place == Place::Home {
+            next.files[number].again_at = record.files[number].again_after(self.run.host.now());
+        }
         let missing = if job == Job::Late {
             Missing::NeverWritten
         } else if record.files[number].dropped || record.files[number].dropping {
@@ -194,9 +204,6 @@ impl One<'_> {
         next.files[number].dropped = false;
         next.files[number].dropping = false;
         next.files[number].clear_at = written.in_the_way_at;
-        if contents.is_some() && next.place == Place::Home {
-            next.files[number].again_at = record.files[number].again_after(self.run.host.now());
-        }
         next.home_id = written.home_id.or(next.home_id);
         locked.replace(&next)?;
         *record = next;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::need::is_lost;
 use super::{Job, One};
 use crate::acting::as_user;
 use crate::audit::Event;
-use crate::error::Result;
-use crate::home::{self, Contents, Judge, Missing, Renewal, Renewed, home_id};
+use crate::error::{Error, Result};
+use crate::home::{self, Contents, HomeId, Judge, Missing, Renewal, Renewed, home_id};
 use crate::issuer::Change;
 use crate::name::TokenName;
 use crate::private;
@@ -142,22 +143,20 @@ impl One<'_> {
         if !was_begun {
             locked.replace(record)?;
         }
-        let names: Vec<TokenName> = record.files[number].names().collect();
-        let (home, known, dir) = (record.user.home.clone(), record.home_id, record.directory());
-        let (place, share) = (record.place, locked.share());
-        let removed = as_user(&record.user, self.run.host.euid, self.deadline, move || {
-            let _share = share;
-            match place {
-                // Known from now on, so that it comes back to the same home.
-                Place::Home => home::remove(&home, known, &names).map(|was| (was, home_id(&home))),
-                Place::Private => private::remove(&dir, &names).map(|was| (was, None)),
-            }
-        });
-        let (was_there, home_id) = removed?;
+        // What was lost with its store is none that its user removed either.
+        let was_lost = record.files[number].dropped || is_lost(record);
+        let taken = self.take_away(locked, record, number);
+        if !was_begun && matches!(taken, Err(Error::Away { .. } | Error::Acting { .. })) {
+            // Nothing was done.
+            record.files[number].dropping = false;
+            locked.replace(record)?;
+        }
+        let (was_there, home_id) = taken?;
         record.home_id = home_id.or(record.home_id);
         let file = &mut record.files[number];
+        let is_known = was_there || was_begun || was_lost;
         // Whoever took it away before gets no other when the table is back.
-        file.removed = !was_begun && !was_there && !file.may_be_expired(self.run.host.now());
+        file.removed = !is_known && !file.may_be_expired(self.run.host.now());
         file.dropping = false;
         file.dropped = true;
         file.moving_to = None;
@@ -168,6 +167,26 @@ impl One<'_> {
         self.journal().note(Event::Dropped, record, file);
         self.done(What::Tidied, record, NO_TABLE);
         Ok(())
+    }
+
+    /// Removes a token file as its user; whether it was there, and which home that was.
+    fn take_away(
+        &self,
+        locked: &Locked<'_>,
+        record: &Record,
+        number: usize,
+    ) -> Result<(bool, Option<HomeId>)> {
+        let names: Vec<TokenName> = record.files[number].names().collect();
+        let (home, known, dir) = (record.user.home.clone(), record.home_id, record.directory());
+        let (place, share) = (record.place, locked.share());
+        as_user(&record.user, self.run.host.euid, self.deadline, move || {
+            let _share = share;
+            match place {
+                // Known from now on, so that it comes back to the same home.
+                Place::Home => home::remove(&home, known, &names).map(|was| (was, home_id(&home))),
+                Place::Private => private::remove(&dir, &names).map(|was| (was, None)),
+            }
+        })
     }
 
     /// Brings the links to the user's own tokens in a private store up to date.

@@ -80,6 +80,22 @@ fn a_token_that_another_host_removed_when_it_was_renewed_comes_back_a_minute_lat
 }
 
 #[test]
+fn a_clock_that_was_ahead_makes_no_token_come_back_for_ever() {
+    let mut lab = Lab::new();
+    let session = opened(&lab);
+    let year = 365 * 86_400;
+    pass(&mut lab, year);
+    stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    lab.host.now_ns -= year * 1_000_000_000;
+    stamp::promise(&lab.config.run_dir, lab.host.now()).unwrap();
+    assert_eq!(done(&lab), [What::Renewed]);
+    fs::remove_file(session.record().token_path()).unwrap();
+    pass(&mut lab, 1800);
+    assert_eq!(done(&lab), [What::Removed]);
+}
+
+#[test]
 fn what_is_cleared_away_in_that_minute_finds_no_token_removed_by_its_user() {
     let mut lab = Lab::new();
     let session = opened(&lab);
