@@ -44,8 +44,14 @@ fn case(text: &mut String, result: &Result) -> usize {
     let is_missed = missed * 50 > result.points.len();
     let violations =
         broken.clone().count() + usize::from(!result.without.is_empty()) + usize::from(is_missed);
+    // A delay that comes and goes would be among these.
+    let stalled = result.points.iter().filter(|point| point.stalls > 0);
+    let again = match stalled.clone().count() {
+        0 => String::new(),
+        count => format!(", {count} made again"),
+    };
     let counted = format!(
-        "{} calls, {} faults, {} runs, {missed} missed{}",
+        "{} calls, {} faults, {} runs, {missed} missed{again}{}",
         result.calls.len(),
         errnos.len(),
         result.points.len(),
@@ -67,6 +73,13 @@ fn case(text: &mut String, result: &Result) -> usize {
             "  {}: {:?}",
             at(result, point.call, point.fault),
             point.violations
+        );
+    }
+    for point in stalled {
+        let _ = writeln!(
+            text,
+            "  made again, as the machine stood still: {}",
+            at(result, point.call, point.fault)
         );
     }
     for point in unreached {

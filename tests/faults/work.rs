@@ -36,7 +36,7 @@ pub(crate) struct Point {
     pub(crate) is_reached: bool,
     pub(crate) violations: Vec<String>,
     /// How often it was made while the machine stood still.
-    stalls: usize,
+    pub(crate) stalls: usize,
 }
 
 /// What came of a case.

@@ -376,7 +376,13 @@ mod tests {
 
     #[test]
     fn a_run_that_does_not_end_is_not_waited_for() {
-        let units = Units::settled(|| Ok::<_, ()>(under_way()), Duration::ZERO).unwrap();
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.set(asked.get() + 1);
+            Ok::<_, ()>(under_way())
+        };
+        let units = Units::settled(ask, Duration::ZERO).unwrap();
         assert!(found(&units).remove(3).is(Level::Warn, "takes its time"));
+        assert_eq!(asked.get(), AGAIN + 1);
     }
 }
