@@ -110,6 +110,11 @@ impl TokenFile {
         self.tokens.iter().all(|token| token.expires < now)
     }
 
+    /// Whether that it is not there is a reconcile's doing, or may be, and not its user's.
+    pub fn was_taken(&self) -> bool {
+        self.dropped || self.dropping
+    }
+
     /// Whether another host may take what is there for a token that has expired.
     pub fn may_be_expired(&self, now: u64) -> bool {
         self.is_overdue(now) || self.again_at.is_some_and(|at| is_soon(at, now))

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{REMEDY, Sessions};
@@ -109,14 +107,10 @@ impl Locked<'_> {
 
     /// Whether a sign is there. One that can not be looked for may be.
     fn sees(&self, sign: &str) -> Result<bool> {
-        match fstatat(&self.sessions.dir, sign, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(_) => Ok(true),
-            Err(Errno::ENOENT) => Ok(false),
-            Err(errno) => {
-                let path = self.sessions.path.join(sign);
-                Err(Error::io("look for the sign", path, errno).with_remedy(REMEDY))
-            }
-        }
+        self.sessions.has_sign(sign).map_err(|errno| {
+            let path = self.sessions.path.join(sign);
+            Error::io("look for the sign", path, errno).with_remedy(REMEDY)
+        })
     }
 
     /// Takes away the sign that the token is still to be written.

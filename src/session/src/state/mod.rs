@@ -164,14 +164,18 @@ impl Sessions {
     /// Reads an open record, with what the sign beside it says.
     fn read_open(&self, file: &File, name: &RecordName) -> Result<Record> {
         let mut record = read_record(file, &self.path_of(name))?;
-        if record.place == Place::Home && self.has_sign(&name.strayed()) {
+        if record.place == Place::Home && self.has_sign(&name.strayed()) == Ok(true) {
             record.stray();
         }
         Ok(record)
     }
 
-    fn has_sign(&self, sign: &str) -> bool {
-        fstatat(&self.dir, sign, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    fn has_sign(&self, sign: &str) -> nix::Result<bool> {
+        match fstatat(&self.dir, sign, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Writes a new record; its lock is held before anybody can see it.

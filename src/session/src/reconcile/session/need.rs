@@ -116,7 +116,7 @@ impl One<'_> {
             );
             return Ok(None);
         }
-        if file.dropped || file.dropping {
+        if file.was_taken() {
             return Ok(Some(FileNeed::Renew(Why::Again)));
         }
         if is_lost {

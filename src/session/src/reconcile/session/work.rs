@@ -170,7 +170,7 @@ impl One<'_> {
         }
         let missing = if job == Job::Late {
             Missing::NeverWritten
-        } else if record.files[number].dropped || record.files[number].dropping {
+        } else if record.files[number].was_taken() {
             Missing::Dropped
         } else if record.files[number].may_be_expired(self.run.host.now()) {
             Missing::Expired
