@@ -31,6 +31,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     Host(
         "sshd and the threads of the module are traced, read, limited and signalled",
         |siege| {
+            siege.do_without_pam_keyinit();
             let poking = siege.begins(&["hostile-user", "poke"]);
             for _ in 0..4 {
                 siege.sessions();

@@ -90,6 +90,15 @@ impl Siege {
             .sh("sed -i 's/pam_env.so/pam_env.so user_readenv=1/' /etc/pam.d/sshd");
     }
 
+    /// From now on pam_keyinit is not asked: before it opens a session's keyring it makes the user
+    /// the real uid of sshd's process, and until it has, any process of theirs may send it signals.
+    /// That is over when the module is asked, and it is not the module's to mend.
+    pub(crate) fn do_without_pam_keyinit(&self) {
+        let host = self.host();
+        host.sh(r"sed -i 's/^session.*pam_keyinit/# &/' /etc/pam.d/sshd");
+        host.sh("grep -q '^# session.*pam_keyinit' /etc/pam.d/sshd");
+    }
+
     /// The attacker begins to do something that goes on.
     #[track_caller]
     pub(crate) fn begins(&self, args: &[&str]) -> Mischief {

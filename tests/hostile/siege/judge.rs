@@ -111,7 +111,7 @@ impl Siege {
         self.turn.store(false, Ordering::SeqCst);
         self.configure("");
         self.host()
-            .sh("sed -i 's/ user_readenv=1//' /etc/pam.d/sshd");
+            .sh(r"sed -i 's/ user_readenv=1//; s/^# \(session.*pam_keyinit\)/\1/' /etc/pam.d/sshd");
         let home = self.pool.home("mallory");
         let home = home.to_str().unwrap();
         self.host().run(&[
