@@ -118,25 +118,28 @@ impl Session {
             Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
         if result.is_err() {
-            // What can not be noted leaves the session to wait until its token has expired.
-            let _ = self.note_home(&sessions);
             // The holder may live on: reconcile has to know that its session does not.
             if let Err(error) = sessions.mark_ended(&self.record.name()) {
                 log.warning(&Line::new("the session ends with its process").because(error));
             }
+            // What can not be noted leaves the session to wait until its token has expired.
+            let _ = self.note_home(&sessions, deadline);
         }
         result
     }
 
     /// Notes the home that the token is in, for the reconcile that looks for it again: without it
-    /// nobody can tell a tokens.d that its user removed from one whose home is away.
-    fn note_home(&self, sessions: &Sessions) -> Result<()> {
-        let at_once = Deadline::after(Duration::ZERO);
-        let Some(mut locked) = sessions.lock(&self.record.name(), at_once)? else {
+    /// nobody can tell a tokens.d that its user removed from one whose home is away. A reconcile that
+    /// waited for the lock may have it by now.
+    fn note_home(&self, sessions: &Sessions, deadline: Deadline) -> Result<()> {
+        if self.record.home_id.is_none() {
+            return Ok(());
+        }
+        let Some(mut locked) = sessions.lock(&self.record.name(), deadline)? else {
             return Ok(());
         };
         let mut current = locked.read()?;
-        if current.home_id.is_none() && self.record.home_id.is_some() {
+        if current.home_id.is_none() {
             current.home_id = self.record.home_id;
             locked.replace(&current)?;
         }
@@ -275,3 +278,6 @@ fn try_to_revoke(
     end(locked, &record, Event::Revoked, deadline, &journal)?;
     Ok(Some(record))
 }
+
+#[cfg(test)]
+mod tests;
