@@ -78,7 +78,11 @@ fn ids(siege: &Siege) {
         siege.does(&format!("echo no token >.condor/tokens.d/{name}"));
     }
     siege.sessions();
-    siege.host().sh("idtokenctl end --user mallory || true");
+    let ended = siege.mallory().stay();
+    siege.host().sh("idtokenctl end --user mallory");
+    let own = siege.pool().tokens("mallory");
+    assert!(own.iter().all(|token| token.ends_with(&id)), "{own:?}");
+    ended.end();
     siege.reconcile();
     let session = siege.mallory().stay();
     // The same with a token of one's own that works.

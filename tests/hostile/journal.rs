@@ -6,31 +6,53 @@ use std::time::Duration;
 use pam_idtoken_tests::pool::Host;
 
 /// One process of sshd's and what was logged of it.
+///
+/// pam_warn stands before the module on the host, so that nothing but the module is between its lines
+/// and the module's.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Login {
-    accepted: Option<u64>,
+    opening: Option<u64>,
     opened: Option<u64>,
-    has_token: bool,
+    /// As the log names it, where there is a token.
+    session: Option<String>,
     closing: Option<u64>,
     closed: Option<u64>,
 }
 
 impl Login {
-    /// From the user's key being accepted to the module's verdict: no less than its time.
-    pub(crate) fn opening(&self) -> Option<Duration> {
-        between(self.accepted, self.opened)
+    /// From the module being asked to its verdict.
+    pub(crate) fn open(&self) -> Option<Duration> {
+        between(self.opening, self.opened)
     }
 
-    /// From the session's end, as the module before ours logs it, to ours.
+    /// The same at the session's end.
     pub(crate) fn close(&self) -> Option<Duration> {
         between(self.closing, self.closed)
+    }
+
+    /// A line of its process's.
+    fn hear(&mut self, time: u64, text: &str) {
+        let ours = text.strip_prefix("pam_idtoken(sshd:session): ");
+        if text.starts_with("pam_warn(sshd:session): function=[pam_sm_close_session]") {
+            self.closing = Some(time);
+        } else if let Some(ours) = ours.filter(|_| self.closing.is_none()) {
+            let has_token = ours.starts_with("token opened");
+            if has_token || ours.starts_with("no token for") {
+                self.opened = Some(time);
+            }
+            if has_token {
+                self.session = session_of(ours);
+            }
+        } else if ours.is_some() {
+            self.closed = Some(time);
+        }
     }
 
     /// Whether all that is to be logged of it is there.
     pub(crate) fn is_over(&self) -> bool {
         self.opened.is_some()
             && self.closing.is_some()
-            && (self.closed.is_some() || !self.has_token)
+            && (self.closed.is_some() || self.session.is_none())
     }
 }
 
@@ -62,48 +84,55 @@ fn lines(host: &Host, cursor: &str) -> Vec<Line> {
             Some(Line {
                 pid: line["_PID"].as_str()?.to_owned(),
                 time: time.parse().ok()?,
-                text: line["MESSAGE"].as_str().unwrap_or_default().to_owned(),
+                text: text_of(&line["MESSAGE"]),
             })
         })
         .collect()
+}
+
+/// What has control characters in it is a list of bytes there.
+fn text_of(message: &serde_json::Value) -> String {
+    let Some(bytes) = message.as_array() else {
+        return message.as_str().unwrap_or_default().to_owned();
+    };
+    let bytes = bytes
+        .iter()
+        .filter_map(|byte| byte.as_u64()?.try_into().ok());
+    String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned()
 }
 
 /// The logins of these users since then.
 pub(crate) fn logins(host: &Host, cursor: &str, users: &[&str]) -> Vec<Login> {
     let mut logins: BTreeMap<String, Login> = BTreeMap::new();
     for Line { pid, time, text } in lines(host, cursor) {
-        let is_accepted =
-            |user: &&str| text.starts_with(&format!("Accepted publickey for {user} "));
-        if users.iter().any(is_accepted) {
+        let asked = text.strip_prefix("pam_warn(sshd:session): ").unwrap_or("");
+        let is_theirs = |user: &&str| asked.contains(&format!(" user=[{user}] "));
+        if asked.contains("pam_sm_open_session") && users.iter().any(is_theirs) {
             // A number may come again.
             let login = Login {
-                accepted: Some(time),
+                opening: Some(time),
                 ..Login::default()
             };
             logins.insert(format!("{pid} {time}"), login);
-            continue;
-        }
-        let newest = logins
-            .range_mut(format!("{pid} ")..format!("{pid}!"))
-            .next_back();
-        let Some((_, login)) = newest else {
-            continue;
-        };
-        let ours = text.strip_prefix("pam_idtoken(sshd:session): ");
-        let is_verdict =
-            |text: &str| text.starts_with("token opened") || text.starts_with("no token for");
-        if text.starts_with("pam_unix(sshd:session): session closed") {
-            login.closing = Some(time);
-        } else if let Some(ours) = ours.filter(|_| login.closing.is_none()) {
-            if is_verdict(ours) {
-                login.opened = Some(time);
-                login.has_token |= ours.starts_with("token opened");
+        } else if text.contains("token closed by an administrator") {
+            let id = session_of(&text);
+            let is_it = |login: &&mut Login| login.session.is_some() && login.session == id;
+            if let Some(login) = logins.values_mut().find(is_it) {
+                login.closed = Some(time);
             }
-        } else if ours.is_some() {
-            login.closed = Some(time);
+        } else if let Some((_, login)) = logins
+            .range_mut(format!("{pid} ")..format!("{pid}!"))
+            .next_back()
+        {
+            login.hear(time, &text);
         }
     }
     logins.into_values().collect()
+}
+
+fn session_of(text: &str) -> Option<String> {
+    let mut words = text.split(' ');
+    words.find_map(|word| word.strip_prefix("session=").map(str::to_owned))
 }
 
 /// What was logged that ought to be on one line of the log, and harmless to whoever reads it.

@@ -39,9 +39,13 @@ impl Mischief {
         mischief
     }
 
-    /// How far it is, about.
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
+    /// Whether it has not done so much yet; it may not have ended before.
+    #[track_caller]
+    pub(crate) fn goes_on_below(&mut self, count: usize) -> bool {
+        let is_below = self.count.load(Ordering::SeqCst) < count;
+        let ended = self.child.try_wait().unwrap();
+        assert!(!is_below || ended.is_none(), "it ended early: {ended:?}");
+        is_below
     }
 
     /// Ends it; how often it did what it does.

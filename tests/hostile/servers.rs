@@ -14,6 +14,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         |siege| {
             let _home = siege.pool().serve_home("mallory", "ap1");
             siege.sessions();
+            siege.nothing_is_left();
             siege.does("rm -rf .condor; ln -s /srv/vault .condor");
             siege.sessions();
         },

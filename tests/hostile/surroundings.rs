@@ -137,6 +137,7 @@ E",
 /// Sessions have the tokens that are theirs, and root ran and loaded nothing of the user's.
 #[track_caller]
 fn unmoved(siege: &Siege, client: &Ssh) {
+    siege.nothing_is_left();
     let session = client.stay();
     for _ in 0..2 {
         let file = siege

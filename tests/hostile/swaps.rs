@@ -66,7 +66,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "the token of the private store is swapped all the while",
         |siege| {
             siege.does("touch .condor; mkdir -p decoys");
-            let session = siege.mallory().stay();
+            let session = siege.mallory().lasting(600).stay();
             let store = &siege.private_stores()[0];
             siege.does_in_private(
                 "mkdir .decoys; cd .decoys; ln -s /srv/vault/secret a; mkfifo b; mkdir d
@@ -146,9 +146,9 @@ fn sessions(siege: &Siege) {
     }
 }
 
-fn race(siege: &Siege, racer: Mischief) {
+fn race(siege: &Siege, mut racer: Mischief) {
     sessions(siege);
-    while racer.count() < SWAPS {
+    while racer.goes_on_below(SWAPS) {
         siege.sessions();
     }
     score::swaps(racer.stop());
@@ -157,9 +157,9 @@ fn race(siege: &Siege, racer: Mischief) {
 /// System calls take their time here, so that every step meets a swap.
 fn many(cell: &Cell, racer: &[&str]) {
     cell.lab.delay(Duration::from_micros(300));
-    let racer = cell.begins(racer);
+    let mut racer = cell.begins(racer);
     let mut left = rounds();
-    while left > 0 || racer.count() < SWAPS {
+    while left > 0 || racer.goes_on_below(SWAPS) {
         left = left.saturating_sub(1);
         let count = 50;
         // What the attacker left of the tokens says nothing here, and root is not to follow links.

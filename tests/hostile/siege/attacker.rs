@@ -1,13 +1,17 @@
 //! What the hostile user does on the host: logins, commands, and what goes on beside them.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pam_idtoken_tests::clock::wait_until_none;
 use pam_idtoken_tests::command::Answer;
 use pam_idtoken_tests::pool::Ssh;
 
 use super::{MALLORY, Siege};
 use crate::mischief::Mischief;
+
+/// The timer's, at most, with its inaccuracy.
+const PERIOD: Duration = Duration::from_secs(16);
 
 const AS_MALLORY: &[&str] = &[
     "runuser",
@@ -103,7 +107,7 @@ impl Siege {
     #[track_caller]
     pub(crate) fn begins(&self, args: &[&str]) -> Mischief {
         let program = [AS_MALLORY, args].concat();
-        let mut command = self.host().command(120, &program);
+        let mut command = self.host().command(600, &program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Mischief::of(command.spawn().unwrap())
     }
@@ -119,10 +123,7 @@ impl Siege {
                  find /var/lib/pam_idtoken/sessions/{MALLORY} -type f 2>/dev/null || true"
             ))
         };
-        let end = Instant::now() + Duration::from_secs(10);
-        while !left().is_empty() {
-            assert!(Instant::now() < end, "left over: {}", left());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        // What a close had to leave is the next reconcile's.
+        wait_until_none(PERIOD * 2, || Some(left()).filter(|left| !left.is_empty()));
     }
 }

@@ -16,8 +16,7 @@ use crate::watch::Watch;
 /// The users whose sessions are the attacker's.
 const THEIRS: &[&str] = &["mallory", "twin"];
 
-/// `timeout`, and by how much a call may take longer on a busy machine: what is measured has the
-/// modules before ours in it.
+/// `timeout`, and by how much a call may take longer on a busy machine.
 const LONGEST: Duration = Duration::from_secs(3 + 2);
 
 impl Siege {
@@ -71,7 +70,7 @@ impl Siege {
                     "a session of which the log says too little: {login:?}"
                 ));
             }
-            for (what, took) in [("open", login.opening()), ("close", login.close())] {
+            for (what, took) in [("open", login.open()), ("close", login.close())] {
                 if took.is_some_and(|took| took > LONGEST) {
                     violations.push(format!("{what} took {took:?}"));
                 }
@@ -79,7 +78,7 @@ impl Siege {
         }
         let times = logins
             .iter()
-            .flat_map(|login| [login.opening(), login.close()]);
+            .flat_map(|login| [login.open(), login.close()]);
         score::sessions(logins.len(), times.flatten().max().unwrap_or_default());
         violations
     }

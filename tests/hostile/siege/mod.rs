@@ -39,7 +39,7 @@ pub(crate) struct Siege {
 
 impl Siege {
     /// Boots the host, with what makes attacks easier: sshd takes any variable from its clients, and
-    /// users mount file systems of their own.
+    /// users mount file systems of their own. A line of the log says when the module is asked.
     pub(crate) fn begin() -> Self {
         let pool = Plan::of(DOMAIN).hosts(Plan::ONE).boot();
         let host = pool.host("ap1");
@@ -53,6 +53,7 @@ impl Siege {
              touch /home/carol/.condor; echo user_allow_other >>/etc/fuse.conf
              printf 'AcceptEnv *\\nPermitUserEnvironment yes\\nMaxSessions 100\\n' \
                  >/etc/ssh/sshd_config.d/a-hostile.conf
+             sed -i '/pam_idtoken/i session optional pam_warn.so' /etc/pam.d/sshd
              umount /dev/fuse; rm -f /dev/fuse; mknod -m 666 /dev/fuse c 10 229
              systemctl reload ssh"
         ));
@@ -105,7 +106,8 @@ impl Siege {
         self.pool.ssh(user, "ap1")
     }
 
-    /// The two configurations differ for everybody but those whose tokens are to stay as they are.
+    /// The two configurations differ for everybody but those whose tokens are to stay as they are,
+    /// however long the attacks take.
     pub(crate) fn configure(&self, more: &str) {
         let turn = if self.turn.load(Ordering::SeqCst) {
             "scope = [\"READ\"]"
@@ -113,7 +115,7 @@ impl Siege {
             ""
         };
         self.host().configure(&format!(
-            "\n[[token]]\nusers = [\"bob\", \"carol\"]\n\n[[token]]\n{turn}\n{more}\n"
+            "\n[[token]]\nusers = [\"bob\", \"carol\"]\nlifetime = \"24h\"\n\n[[token]]\n{turn}\n{more}\n"
         ));
     }
 

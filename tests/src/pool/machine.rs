@@ -112,6 +112,10 @@ pub(super) fn plug_in(net: u8, netns: &str, number: u8, address: &str) {
     );
     must("ip", &["-n", netns, "link", "set", "eth0", "up"]);
     must("ip", &["-n", netns, "link", "set", "lo", "up"]);
+    // As systemd has it where it may write there: else eleven lines that journald has not read yet
+    // are all that the log takes.
+    let longer = "echo 512 >/proc/sys/net/unix/max_dgram_qlen";
+    must("ip", &["netns", "exec", netns, "sh", "-c", longer]);
 }
 
 /// Takes both away. Connections that nobody closed keep a namespace, and with it its end of the
