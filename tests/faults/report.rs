@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use pam_idtoken_tests::faults::{Fault, name};
 use pam_idtoken_tests::proof;
 
-use crate::work::{Result, part};
+use crate::work::{Result, part_name};
 
 /// Writes the report; whether all held.
 pub(crate) fn write(results: &[Result]) -> ExitCode {
@@ -55,7 +55,7 @@ fn case(text: &mut String, result: &Result) -> usize {
         result.calls.len(),
         errnos.len(),
         result.points.len(),
-        part().map_or("", |_| ", a sixth"),
+        part_name(),
     );
     proof::row(&result.name, &counted, violations);
     let _ = writeln!(

@@ -1,6 +1,7 @@
 //! A scratch host on which one case is run again and again.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,6 +39,16 @@ impl Run {
     /// take: then it holds on another scratch host.
     pub(crate) fn may_be_a_stall(&self) -> bool {
         !self.violations.is_empty() && self.took > Duration::from_millis(700)
+    }
+
+    /// The calls that both made, and everything that did not hold.
+    pub(crate) fn in_common_with(mut self, other: Self) -> Self {
+        let made: HashSet<Position> = other.seen.calls.iter().map(|call| call.position).collect();
+        self.seen.calls.retain(|call| made.contains(&call.position));
+        self.seen.unknown.extend(other.seen.unknown);
+        self.violations.extend(other.violations);
+        self.took = self.took.max(other.took);
+        self
     }
 }
 
