@@ -173,7 +173,8 @@ fn interrupted(pool: &Pool) {
                  ls {PRIVATE} | wc -l; find {PRIVATE} -name '0-session-*' | wc -l
                  grep -c 'Max core file size  *1  *1 ' /proc/$pid/limits
                  kill -HUP $pid; sleep 0.2; kill -{signal} $pid; wait $pid; echo $?
-                 [ {signal} != KILL ] || sleep 1
+                 for i in $(seq 150); do
+                     find {PRIVATE} -mindepth 1 | grep -q . || break; sleep 0.1; done
                  find {PRIVATE} -mindepth 1 | wc -l
                  for i in $(seq 50); do
                      pgrep -u carol -f condor_ping >/dev/null || break; sleep 0.02; done

@@ -109,5 +109,6 @@ fn dead_ones_go(pool: &Pool) {
     assert_eq!(pool.tokens("alice"), [there, alive, "mine"]);
     let line = format!("dead token removed user=alice file=/home/alice/.condor/tokens.d/{here}");
     ap1.wait_for_log(&cursor, &line);
+    ap1.wait_for_log(&cursor, "token closed user=alice");
     unplant(pool);
 }

@@ -214,6 +214,9 @@ fn twenty_at_once(pool: &Pool) {
         assert!(answer.all().contains("succeeded"), "{}", answer.all());
     }
     pool.wait_for_tokens("carol", 0);
+    for host in ["ap1", "ap2"] {
+        wait_until_it_finds_nothing(pool.host(host), RECORDS);
+    }
 }
 
 fn killed(pool: &Pool) {
@@ -237,6 +240,7 @@ fn killed(pool: &Pool) {
     pool.wait_for_tokens("bob", 0);
     let line = ap1.wait_for_log(&cursor, "ended without a close");
     assert!(line.contains(&jti) && line.contains("user=bob"), "{line}");
+    ap1.wait_for_log(&cursor, "token closed user=bob");
 }
 
 fn logged(pool: &Pool) {

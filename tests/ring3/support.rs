@@ -23,13 +23,24 @@ pub(crate) fn claims(user: &Ssh) -> Vec<serde_json::Value> {
     list.lines().map(payload).collect()
 }
 
-/// The claims of a session of this user on `ap1`, which has one token, and no other session.
+/// The claims of a session of this user on `ap1`, which has one token, and no other session. A login
+/// that a busy machine held up for longer than a program may take is made once more.
 #[track_caller]
 pub(crate) fn only_claims(pool: &Pool, user: &str) -> serde_json::Value {
     pool.wait_for_tokens(user, 0);
-    let mut claims = claims(&pool.ssh(user, "ap1"));
-    assert_eq!(claims.len(), 1, "{claims:?}");
-    claims.remove(0)
+    let (ap1, session) = (pool.host("ap1"), pool.ssh(user, "ap1"));
+    let cursor = ap1.log_cursor();
+    let mut found = claims(&session);
+    let is_late = |line: &String| line.contains("did not end within");
+    if found.is_empty() && ap1.log_since(&cursor).iter().any(is_late) {
+        eprintln!(
+            "a login of {user} was held up: {:#?}",
+            ap1.log_since(&cursor)
+        );
+        found = claims(&session);
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
 }
 
 /// Asks a schedd and the collector of the pool, by token alone and to write, since a client of

@@ -95,13 +95,13 @@ fn taken_and_renewed(who: Who) {
     assert_eq!(in_home(&lab), first, "renewed for no reason");
     // What the schedd signs with is another key now.
     fs::write(lab.path("keys/POOL"), "the next key").unwrap();
-    answer(&lab, &Asked::default().expires(now() + 2).token(&lab));
+    answer(&lab, &Asked::default().expires(now() + 4).token(&lab));
     let said = lab.tool(&["reconcile"]).must().stdout;
     assert!(said.contains("renewed: alice"), "{said}");
     assert_eq!(in_home(&lab), answered(&lab));
     // A schedd that has gone takes no token away.
     fetch(&lab, "exit 1");
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(4100));
     let said = lab.tool(&["reconcile"]);
     assert_eq!(said.code, Some(3), "{}", said.all());
     assert_eq!(in_home(&lab), answered(&lab));

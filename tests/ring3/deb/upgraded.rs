@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pam_idtoken_tests::pool::{Host, Package};
 
 use super::{LINES, accepted, pool_with};
-use crate::support::PRIVATE;
+use crate::support::{PRIVATE, wait_until_it_finds_nothing};
 
 const CONFIG: &str = "/etc/security/pam_idtoken.toml";
 /// What a session holds in its home or in its private store.
@@ -59,7 +59,7 @@ pub(super) fn keeps() {
     ap1.wait_for_log(&cursor, "token closed user=bob");
     alice.end();
     ap1.wait_for_log(&cursor, "token closed user=alice");
-    assert_eq!(ap1.sh(&format!("ls {PRIVATE}; idtokenctl list --json")), "");
+    wait_until_it_finds_nothing(ap1, &format!("ls {PRIVATE}; idtokenctl list --json"));
     pool.wait_for_tokens("alice", 0);
     let wrong = ["was not", "could not", "in vain"];
     let lines = ap1.log_since(&cursor);

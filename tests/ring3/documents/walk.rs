@@ -37,8 +37,10 @@ pub(super) fn every_command() {
         failed.join("\n")
     );
     // The guide ends with the removal; what systemctl edit wrote is the administrator's own.
-    let left = ap1.sh("find / -xdev -iname '*idtoken*' -print | \
-                       grep -vE '^/(root|var/cache/man|etc/systemd/system/[^/]*[.]d)' || true");
+    let left = ap1.sh(
+        "find / -xdev -ignore_readdir_race -iname '*idtoken*' -print | \
+                       grep -vE '^/(root|var/cache/man|etc/systemd/system/[^/]*[.]d)' || true",
+    );
     assert_eq!(left, "", "the guide does not say how to remove it");
     let (done, sessions) = (walk.done.borrow().len(), walk.sessions.borrow());
     assert!(done > 50, "{done}");

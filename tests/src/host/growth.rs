@@ -37,7 +37,7 @@ fn count(dir: &str) -> usize {
 
 /// A thread that was joined is in /proc a moment longer; one that was not stays.
 pub(super) fn wait_for_joined_threads() {
-    for _ in 0..100 {
+    for _ in 0..300 {
         if count("/proc/self/task") == 1 {
             break;
         }

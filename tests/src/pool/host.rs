@@ -7,9 +7,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::machine::{
-    Running, inside, inside_for, plug_in, power_on, remove_control_group, unplug,
-};
+use super::machine::{Running, inside_for, plug_in, power_on, remove_control_group, unplug};
 use super::plan::{Place, Role};
 use super::{Build, path};
 use crate::clock::wait_until_none;
@@ -124,7 +122,12 @@ impl Host {
 
     /// Runs a program as root on the host.
     pub fn run(&self, args: &[&str]) -> Answer {
-        let answer = inside(self.leader(), args);
+        self.run_for(60, args)
+    }
+
+    /// The same for so many seconds at most.
+    pub fn run_for(&self, seconds: u32, args: &[&str]) -> Answer {
+        let answer = run(&mut self.command(seconds, args));
         self.note(args, &answer.all());
         answer
     }
@@ -202,7 +205,12 @@ impl Host {
     }
 
     /// Whether somebody listens for ssh.
+    ///
+    /// It lets nobody in before the host has booted.
     pub fn has_sshd(&self) -> bool {
+        if self.root().join("run/nologin").exists() {
+            return false;
+        }
         let port = format!("{}:22", self.address()).parse().unwrap();
         std::net::TcpStream::connect_timeout(&port, Duration::from_millis(500)).is_ok()
     }

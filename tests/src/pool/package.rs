@@ -80,6 +80,7 @@ impl Host {
 
     fn apt(&self, script: &str) -> Answer {
         let script = format!("export DEBIAN_FRONTEND=noninteractive; {script}");
-        self.run(&["sh", "-ec", &script])
+        // On a disk that others write to as well.
+        self.run_for(300, &["sh", "-ec", &script])
     }
 }
