@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
     use nix::sys::signal::SigSet;
@@ -196,12 +197,15 @@ mod tests {
     /// Waits until no other test of this process is acting.
     fn dumpable_now() -> i32 {
         for _ in 0..5000 {
-            if KEPT.lock().unwrap().0 == 0 {
-                break;
+            // Nobody begins while it is locked.
+            let kept = lock(&KEPT);
+            if kept.0 == 0 {
+                return sys::dumpable().unwrap();
             }
+            drop(kept);
             std::thread::sleep(Duration::from_millis(1));
         }
-        sys::dumpable().unwrap()
+        panic!("others are acting all the time");
     }
 
     #[test]
@@ -228,26 +232,34 @@ mod tests {
     #[test]
     fn a_home_that_does_not_answer_costs_the_deadline() {
         let (user, euid) = me();
-        let started = Instant::now();
-        let deadline = Deadline::after(Duration::from_millis(50));
-        let result = as_user(&user, euid, deadline, || {
-            std::thread::sleep(Duration::from_secs(2));
-            Ok(())
-        });
-        assert!(
-            matches!(result, Err(Error::HomeTimeout { .. })),
-            "{result:?}"
-        );
-        assert!(started.elapsed() < Duration::from_secs(1));
+        let costs_no_more = || {
+            let started = Instant::now();
+            let deadline = Deadline::after(Duration::from_millis(50));
+            let result = as_user(&user, euid, deadline, || {
+                std::thread::sleep(Duration::from_secs(60));
+                Ok(())
+            });
+            assert!(
+                matches!(result, Err(Error::HomeTimeout { .. })),
+                "{result:?}"
+            );
+            started.elapsed() < Duration::from_secs(1)
+        };
+        // Others may hold up one of three.
+        assert!((0..3).any(|_| costs_no_more()));
     }
 
     #[test]
     fn a_panic_in_the_work_is_an_error_for_the_caller_at_once() {
         let (user, euid) = me();
-        let started = Instant::now();
-        let result: Result<()> = as_user(&user, euid, soon(), || panic!("on purpose"));
-        assert!(matches!(result, Err(Error::ActingDied)), "{result:?}");
-        assert!(started.elapsed() < Duration::from_secs(2));
+        let is_at_once = || {
+            let started = Instant::now();
+            let result: Result<()> = as_user(&user, euid, soon(), || panic!("on purpose"));
+            assert!(matches!(result, Err(Error::ActingDied)), "{result:?}");
+            started.elapsed() < Duration::from_secs(2)
+        };
+        // Others may hold up one of three.
+        assert!((0..3).any(|_| is_at_once()));
     }
 
     /// Says when it is dropped, and takes its time for it.
@@ -290,22 +302,33 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_waits_for_is_dropped_by_the_thread() {
         let (user, euid) = me();
-        let is_gone = Arc::new(AtomicBool::new(false));
-        let answer = Slow(Arc::clone(&is_gone));
-        let deadline = Deadline::after(Duration::from_millis(20));
-        let result = as_user(&user, euid, deadline, || {
-            std::thread::sleep(Duration::from_millis(200));
-            Ok(answer)
-        });
-        assert!(result.is_err());
-        assert!(!is_gone.load(Ordering::SeqCst));
-        for _ in 0..500 {
-            if is_gone.load(Ordering::SeqCst) {
-                return;
+        let is_dropped_by_it = || {
+            let [has_begun, is_gone] = [(), ()].map(|()| Arc::new(AtomicBool::new(false)));
+            let (begins, answer) = (Arc::clone(&has_begun), Slow(Arc::clone(&is_gone)));
+            let (go, may_go) = mpsc::channel();
+            let deadline = Deadline::after(Duration::from_millis(20));
+            let result = as_user(&user, euid, deadline, move || {
+                begins.store(true, Ordering::SeqCst);
+                let _ = may_go.recv_timeout(Duration::from_secs(30));
+                Ok(answer)
+            });
+            assert!(matches!(result, Err(Error::HomeTimeout { .. })));
+            // Where the deadline passed before there was a thread, there never is one.
+            if is_gone.load(Ordering::SeqCst) && !has_begun.load(Ordering::SeqCst) {
+                return false;
             }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("the answer is still there");
+            assert!(!is_gone.load(Ordering::SeqCst));
+            go.send(()).unwrap();
+            for _ in 0..500 {
+                if is_gone.load(Ordering::SeqCst) {
+                    return true;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("the answer is still there");
+        };
+        // Others may hold up one of three.
+        assert!((0..3).any(|_| is_dropped_by_it()));
     }
 
     #[test]

@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_hangs_is_left_at_the_deadline() {
         let look = |path: &str| {
-            std::thread::sleep(Duration::from_secs(2));
+            std::thread::sleep(Duration::from_secs(60));
             Watched {
                 path: path.to_owned(),
                 seen: None,
@@ -195,12 +195,18 @@ mod tests {
         for (time, says) in [
             (Duration::ZERO, "too little time"),
             (Duration::from_millis(50), "too little time"),
-            (FAIR + Duration::from_millis(50), "does not answer"),
+            (FAIR + Duration::from_millis(250), "does not answer"),
         ] {
-            let started = Instant::now();
-            let why = look_aside(vec!["/".into()], look, Deadline::after(time)).unwrap_err();
-            assert!(started.elapsed() < Duration::from_secs(1));
-            assert!(why.to_string().contains(says), "{why}");
+            let is_left = || {
+                let started = Instant::now();
+                let why = look_aside(vec!["/".into()], look, Deadline::after(time)).unwrap_err();
+                let is_said = why.to_string().contains(says);
+                // What held up the call may have left it too little.
+                assert!(is_said || time > FAIR && why == too_late(), "{why}");
+                is_said && started.elapsed() < Duration::from_secs(1)
+            };
+            // Others may hold up one of three.
+            assert!((0..3).any(|_| is_left()), "{says}");
         }
     }
 
