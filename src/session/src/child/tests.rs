@@ -55,11 +55,17 @@ fn is_running(word: &str) -> bool {
 }
 
 fn is_seen(word: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap();
-    processes.flatten().any(|entry| {
+    seen(word).next().is_some()
+}
+
+/// The processes with this word in their command lines.
+fn seen(word: &str) -> impl Iterator<Item = i32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let found = processes.filter(move |entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(word)
-    })
+    });
+    found.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn is_root() -> bool {
