@@ -262,8 +262,11 @@ fn an_opening_and_a_closing_are_in_the_audit_file() {
 #[test]
 fn whoever_may_still_write_to_the_home_keeps_the_session_from_closing() {
     let mut lab = Lab::new();
-    lab.config.timeout = std::time::Duration::from_millis(50);
-    let session = lab.opened();
+    let opened = lab.opened();
+    let [impatient, session] = [50, 20_000].map(|time| {
+        lab.config.timeout = std::time::Duration::from_millis(time);
+        Session::new(opened.record().clone(), &lab.config)
+    });
     let sessions = Sessions::of(
         &lab.config.state_dir,
         session.record().user.uid,
@@ -276,7 +279,7 @@ fn whoever_may_still_write_to_the_home_keeps_the_session_from_closing() {
     // What a thread has that was left to a home that does not answer.
     let share = locked.share();
     drop(locked);
-    let error = session.close(&lab.host, &lab.log).unwrap_err();
+    let error = impatient.close(&lab.host, &lab.log).unwrap_err();
     assert!(matches!(error, Error::Locked { .. }), "{error}");
     assert_eq!(lab.tokens().len(), 1);
     assert_eq!(lab.records(), [name.ended(), name.to_string()]);
