@@ -292,7 +292,10 @@ mod tests {
         let own = audit_session(std::process::id());
         let (_, mut holder) = trace_of(0);
         holder.start = 0;
-        let other = Trace::AuditSession(own.map_or(7, |id| id ^ 1));
+        let taken: Vec<_> = all_pids().unwrap().into_iter().map(audit_session).collect();
+        let near = (0..u32::BITS).map(|bit| own.unwrap_or(6) ^ (1 << bit));
+        let free = near.into_iter().find(|id| !taken.contains(&Some(*id)));
+        let other = Trace::AuditSession(free.unwrap());
         assert!(!other.is_left(&holder, me()).unwrap());
         if let Some(id) = own {
             assert!(Trace::AuditSession(id).is_left(&holder, me()).unwrap());
