@@ -106,33 +106,60 @@ impl Session {
             Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
         let result = match sessions.lock(&self.record.name(), self.patience(deadline)) {
-            Ok(Some(locked)) => self.close_locked(locked, deadline, &journal),
+            Ok(Some(locked)) => self.close_locked(&sessions, locked, deadline, &journal),
             Ok(None) => return self.close_unrecorded(deadline, None, &journal),
             Err(error @ Error::Locked { .. }) => {
                 if self.record.place == Place::Private && self.record.linger.is_none() {
                     // A home that does not answer holds the lock; these tokens are not in it.
                     let _ = clear_private(&self.record, None, deadline, &journal);
                 }
+                self.mark_ended(&sessions, log);
                 Err(error)
             }
             Err(error) => return self.close_unrecorded(deadline, Some(error), &journal),
         };
         if result.is_err() {
-            // The holder may live on: reconcile has to know that its session does not.
-            if let Err(error) = sessions.mark_ended(&self.record.name()) {
-                log.warning(&Line::new("the session ends with its process").because(error));
-            }
             // What can not be noted leaves the session to wait until its token has expired.
             let _ = self.note_home(&sessions, deadline);
         }
         result
     }
 
+    /// Ends a session; until one that could not be is marked nobody else has its lock, and takes it
+    /// for one that lives.
+    fn end_or_mark<'a, T>(
+        &self,
+        sessions: &Sessions,
+        locked: Locked<'a>,
+        log: &dyn Log,
+        end: impl FnOnce(Locked<'a>) -> Result<T>,
+    ) -> Result<T> {
+        let share = locked.share();
+        let result = end(locked);
+        if result.is_err() {
+            self.mark_ended(sessions, log);
+        }
+        drop(share);
+        result
+    }
+
+    /// The holder may live on: reconcile has to know that its session does not.
+    fn mark_ended(&self, sessions: &Sessions, log: &dyn Log) {
+        if has_processes(&self.record, log) {
+            // It lingers, though its record may not say so; it ends with the last of them.
+            return;
+        }
+        if let Err(error) = sessions.mark_ended(&self.record.name()) {
+            log.warning(&Line::new("the session ends with its process").because(error));
+        }
+    }
+
     /// Notes the home that the token is in, for the reconcile that looks for it again: without it
     /// nobody can tell a tokens.d that its user removed from one whose home is away. A reconcile that
     /// waited for the lock may have it by now.
     fn note_home(&self, sessions: &Sessions, deadline: Deadline) -> Result<()> {
-        if self.record.home_id.is_none() {
+        if self.record.place == Place::Private || self.record.home_id.is_none() {
+            // Whoever fell back to the private store has noted it.
             return Ok(());
         }
         let Some(mut locked) = sessions.lock(&self.record.name(), deadline)? else {
@@ -156,6 +183,7 @@ impl Session {
 
     fn close_locked(
         &self,
+        sessions: &Sessions,
         mut locked: Locked<'_>,
         deadline: Deadline,
         journal: &Journal<'_>,
@@ -163,7 +191,11 @@ impl Session {
         // It may have been renewed, or moved, since it was opened.
         let mut current = match locked.read() {
             Ok(current) => current,
-            Err(error) => return self.close_unreadable(locked, error, deadline, journal),
+            Err(error) => {
+                return self.end_or_mark(sessions, locked, journal.log, |locked| {
+                    self.close_unreadable(locked, error, deadline, journal)
+                });
+            }
         };
         current.home_id = current.home_id.or(self.record.home_id);
         if current.phase == Phase::Open && has_processes(&current, journal.log) {
@@ -172,7 +204,9 @@ impl Session {
             journal.say(Event::Lingers, &current);
             return Ok(Closed::Lingers);
         }
-        end(locked, &current, Event::Closed, deadline, journal)?;
+        self.end_or_mark(sessions, locked, journal.log, |locked| {
+            end(locked, &current, Event::Closed, deadline, journal)
+        })?;
         Ok(Closed::Now)
     }
 

@@ -1,5 +1,8 @@
 use super::*;
 
+use std::sync::Mutex;
+
+use crate::log::Severity;
 use crate::testing::Lab;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -39,4 +42,48 @@ fn a_close_that_fails_says_that_the_session_has_ended_and_where_its_home_is() {
     assert!(sessions.list().unwrap().ended.contains(&name.session));
     let left = sessions.read(&name).unwrap().unwrap();
     assert_eq!(left.home_id, session.record.home_id);
+}
+
+/// Looks, when something is logged, whether somebody else could have the record's lock.
+struct Looking<'a> {
+    sessions: &'a Sessions,
+    name: RecordName,
+    seen: Mutex<Vec<(String, bool)>>,
+}
+
+impl Log for Looking<'_> {
+    fn write(&self, _: Severity, text: &str) {
+        let locked = self
+            .sessions
+            .lock(&self.name, Deadline::after(Duration::ZERO));
+        let is_held = matches!(locked, Err(Error::Locked { .. }));
+        self.seen.lock().unwrap().push((text.to_owned(), is_held));
+    }
+}
+
+#[test]
+fn nobody_else_has_the_lock_before_a_session_that_could_not_end_is_marked() {
+    let lab = Lab::new();
+    let session = lab.opened();
+    let (name, uid) = (session.record.name(), session.record.user.uid);
+    let token = session.record.token_path();
+    std::fs::remove_file(&token).unwrap();
+    std::fs::create_dir(&token).unwrap();
+    // Where the mark can not be made it is said, when it would have been.
+    let sign = lab.path(&format!("state/sessions/{uid}/{}", name.ended()));
+    std::fs::create_dir(sign).unwrap();
+    let sessions = Sessions::existing(&session.state_dir, uid, lab.host.euid)
+        .unwrap()
+        .unwrap();
+    let log = Looking {
+        sessions: &sessions,
+        name,
+        seen: Mutex::default(),
+    };
+    session.close(&lab.host, &log).unwrap_err();
+    let seen = log.seen.into_inner().unwrap();
+    let marked = seen
+        .iter()
+        .find(|(text, _)| text.contains("the session ends with its process"));
+    assert!(marked.unwrap().1, "{seen:?}");
 }

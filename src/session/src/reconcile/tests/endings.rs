@@ -2,6 +2,9 @@
 
 use super::*;
 
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
 #[test]
 fn a_session_whose_process_was_killed_ends() {
     let mut lab = Lab::new();
@@ -84,20 +87,14 @@ fn a_session_that_closes_while_reconcile_waits_for_it_stays_closed() {
     assert!(lab.tokens().is_empty() && lab.records().is_empty());
 }
 
-#[test]
-fn a_session_lingers_while_its_processes_live() {
-    let mut lab = Lab::new();
+/// A session that lingers, its holder, and a process of it.
+fn lingering(lab: &mut Lab) -> (Session, Child, Child) {
     // A holder without children: those of other tests are this process's.
-    let mut holder = std::process::Command::new("sleep")
-        .arg("60")
-        .spawn()
-        .unwrap();
+    let sleep = |group| Command::new("sleep").arg("60").process_group(group).spawn();
+    let own = nix::unistd::getpgrp().as_raw();
+    let holder = sleep(own).unwrap();
     // After it: what is older than the holder is not of its session.
-    let mut child = std::process::Command::new("sleep");
-    let mut child = std::os::unix::process::CommandExt::process_group(&mut child, 0)
-        .arg("60")
-        .spawn()
-        .unwrap();
+    let child = sleep(0).unwrap();
     lab.host.holder.pid = holder.id();
     let process = crate::holder::Process::read(holder.id()).unwrap();
     lab.host.holder.start = process.unwrap().start;
@@ -110,6 +107,34 @@ fn a_session_lingers_while_its_processes_live() {
     let Opened::Yes(session) = open(&lab.config, &lab.host, wanted(opening), &lab.log) else {
         panic!("it did not open")
     };
+    (*session, holder, child)
+}
+
+#[test]
+fn a_session_that_lingers_does_so_though_its_close_could_not_say_so() {
+    let mut lab = Lab::new();
+    lab.config.timeout = Duration::from_millis(300);
+    let (session, mut holder, mut child) = lingering(&mut lab);
+    let name = session.record().name();
+    let sessions = sessions(&lab);
+    let soon = Deadline::after(Duration::from_secs(5));
+    let held = sessions.lock(&name, soon).unwrap().unwrap();
+    assert!(session.close(&lab.host, &lab.log).is_err());
+    drop(held);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(done(&lab), []);
+    assert_eq!(lab.tokens().len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(done(&lab), [What::Ended]);
+    assert!(lab.tokens().is_empty() && lab.records().is_empty());
+}
+
+#[test]
+fn a_session_lingers_while_its_processes_live() {
+    let mut lab = Lab::new();
+    let (session, mut holder, mut child) = lingering(&mut lab);
     assert_eq!(session.close(&lab.host, &lab.log).unwrap(), Closed::Lingers);
     assert_eq!(lab.tokens().len(), 1);
     pass(&mut lab, 1800);
