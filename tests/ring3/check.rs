@@ -173,7 +173,7 @@ fn interrupted(pool: &Pool) {
                  ls {PRIVATE} | wc -l; find {PRIVATE} -name '0-session-*' | wc -l
                  grep -c 'Max core file size  *1  *1 ' /proc/$pid/limits
                  kill -HUP $pid; sleep 0.2; kill -{signal} $pid; wait $pid; echo $?
-                 for i in $(seq 150); do
+                 [ {signal} != KILL ] || for i in $(seq 150); do
                      find {PRIVATE} -mindepth 1 | grep -q . || break; sleep 0.1; done
                  find {PRIVATE} -mindepth 1 | wc -l
                  for i in $(seq 50); do

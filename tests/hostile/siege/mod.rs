@@ -54,6 +54,7 @@ impl Siege {
              printf 'AcceptEnv *\\nPermitUserEnvironment yes\\nMaxSessions 100\\n' \
                  >/etc/ssh/sshd_config.d/a-hostile.conf
              sed -i '/pam_idtoken/i session optional pam_warn.so' /etc/pam.d/sshd
+             grep -q pam_warn /etc/pam.d/sshd
              umount /dev/fuse; rm -f /dev/fuse; mknod -m 666 /dev/fuse c 10 229
              systemctl reload ssh"
         ));

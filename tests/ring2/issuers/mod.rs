@@ -101,7 +101,7 @@ fn taken_and_renewed(who: Who) {
     assert_eq!(in_home(&lab), answered(&lab));
     // A schedd that has gone takes no token away.
     fetch(&lab, "exit 1");
-    std::thread::sleep(Duration::from_millis(4100));
+    std::thread::sleep(Duration::from_millis(2100));
     let said = lab.tool(&["reconcile"]);
     assert_eq!(said.code, Some(3), "{}", said.all());
     assert_eq!(in_home(&lab), answered(&lab));
