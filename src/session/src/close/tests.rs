@@ -7,14 +7,25 @@ use crate::testing::Lab;
 
 const LONG: Duration = Duration::from_secs(20);
 
+/// The records of the user of the lab.
+fn sessions(lab: &Lab) -> Sessions {
+    Sessions::of(&lab.config.state_dir, lab.host.euid, lab.host.euid).unwrap()
+}
+
+/// A session whose token can not be removed, since its user put a directory in its place.
+fn in_the_way(lab: &Lab) -> Session {
+    let session = lab.opened();
+    let token = session.record.token_path();
+    std::fs::remove_file(&token).unwrap();
+    std::fs::create_dir(&token).unwrap();
+    session
+}
+
 #[test]
 fn the_home_is_noted_though_a_reconcile_has_just_taken_the_lock() {
     let lab = Lab::new();
-    let session = lab.opened();
-    let (name, uid) = (session.record.name(), session.record.user.uid);
-    let sessions = Sessions::existing(&session.state_dir, uid, lab.host.euid)
-        .unwrap()
-        .unwrap();
+    let (session, sessions) = (lab.opened(), sessions(&lab));
+    let name = session.record.name();
     let noted = || sessions.read(&name).unwrap().unwrap().home_id;
     assert!(noted().is_none() && session.record.home_id.is_some());
     let held = sessions.lock(&name, Deadline::after(LONG)).unwrap();
@@ -30,15 +41,9 @@ fn the_home_is_noted_though_a_reconcile_has_just_taken_the_lock() {
 #[test]
 fn a_close_that_fails_says_that_the_session_has_ended_and_where_its_home_is() {
     let lab = Lab::new();
-    let session = lab.opened();
-    let (name, uid) = (session.record.name(), session.record.user.uid);
-    let token = session.record.token_path();
-    std::fs::remove_file(&token).unwrap();
-    std::fs::create_dir(&token).unwrap();
+    let (session, sessions) = (in_the_way(&lab), sessions(&lab));
+    let name = session.record.name();
     session.close(&lab.host, &lab.log).unwrap_err();
-    let sessions = Sessions::existing(&session.state_dir, uid, lab.host.euid)
-        .unwrap()
-        .unwrap();
     assert!(sessions.list().unwrap().ended.contains(&name.session));
     let left = sessions.read(&name).unwrap().unwrap();
     assert_eq!(left.home_id, session.record.home_id);
@@ -64,17 +69,11 @@ impl Log for Looking<'_> {
 #[test]
 fn nobody_else_has_the_lock_before_a_session_that_could_not_end_is_marked() {
     let lab = Lab::new();
-    let session = lab.opened();
+    let (session, sessions) = (in_the_way(&lab), sessions(&lab));
     let (name, uid) = (session.record.name(), session.record.user.uid);
-    let token = session.record.token_path();
-    std::fs::remove_file(&token).unwrap();
-    std::fs::create_dir(&token).unwrap();
     // Where the mark can not be made it is said, when it would have been.
     let sign = lab.path(&format!("state/sessions/{uid}/{}", name.ended()));
     std::fs::create_dir(sign).unwrap();
-    let sessions = Sessions::existing(&session.state_dir, uid, lab.host.euid)
-        .unwrap()
-        .unwrap();
     let log = Looking {
         sessions: &sessions,
         name,
